@@ -1,0 +1,39 @@
+"""diabolo: learn representations from unlabelled data, and know how good they are.
+
+    run = diabolo.fit("mnist", method="simvae", epochs=50)
+    z = run.embed(images)
+    run.scores
+
+Everything public is imported on first use, so that `import diabolo` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diabolo.data.images import Images, Splits
+    from diabolo.errors import UserError
+    from diabolo.recipe import Recipe
+    from diabolo.run import Run
+    from diabolo.verbs.embed import embed
+    from diabolo.verbs.evaluate import evaluate
+    from diabolo.verbs.fit import fit
+
+_HOMES = {
+    "fit": "diabolo.verbs.fit",
+    "evaluate": "diabolo.verbs.evaluate",
+    "embed": "diabolo.verbs.embed",
+    "Run": "diabolo.run",
+    "Recipe": "diabolo.recipe",
+    "Images": "diabolo.data.images",
+    "Splits": "diabolo.data.images",
+    "UserError": "diabolo.errors",
+}
+
+__all__ = ["Images", "Recipe", "Run", "Splits", "UserError", "embed", "evaluate", "fit"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'diabolo' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

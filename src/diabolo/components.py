@@ -1,0 +1,174 @@
+"""Components: looked up by name in a table, checked against their constructor's signature, then built.
+
+A constructor's keyword-only parameters are its settings, open to recipes and `--set`; its positional
+parameters are given by the code that builds it. So a new component needs no configuration class:
+
+    class SimCLR(Method):
+        def __init__(self, encoder: Backbone, *, temperature: PositiveFloat = 0.5): ...
+
+A parameter may itself be a component: annotate it with its table, `prior: Annotated[Prior, PRIORS]`.
+"""
+
+import dataclasses
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from diabolo.errors import UserError, unknown
+
+CUSTOM = "custom"  # the name that stands for an object the user brought
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a table: where a component lives, what it is, and the settings its name stands for."""
+
+    path: str  # "package.module:Name", imported only when needed
+    summary: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """All components of one kind, by the name a recipe uses."""
+
+    kind: str
+    entries: Mapping[str, Entry]
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self.entries:
+            raise unknown(self.kind, name, self.entries)
+        return self.entries[name]
+
+    def load(self, name: str) -> Callable[..., Any]:
+        """Import and return the constructor behind a name."""
+        module, _, attribute = self[name].path.partition(":")
+        return getattr(import_module(module), attribute)
+
+    def complete(self, spec: Any, where: str) -> dict[str, Any]:
+        """Return `{name: …, setting: …}` with every setting present and valid.
+
+        `spec` is a name, or a mapping with the key `name`. Raises `UserError`, one line, that says where.
+        """
+        spec = {"name": spec} if isinstance(spec, str) else spec
+        if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
+            raise UserError(f"{where}: expected the {self.kind}'s name, or a mapping with 'name', got {spec!r}")
+        name = spec["name"]
+        if name == CUSTOM:
+            return {"name": CUSTOM}
+        values = merge(self[name].settings, {k: v for k, v in spec.items() if k != "name"})
+        return {"name": name} | complete(self.load(name), values, where)
+
+    def build(self, spec: Mapping[str, Any], **given: Any) -> Any:
+        """Construct the component of a completed spec; its positional parameters are taken from `given`."""
+        constructor = self.load(spec["name"])
+        settings = {key: value for key, value in spec.items() if key != "name"}
+        for name, annotation in settings_of(constructor).items():
+            if (table := _table(annotation.annotation)) and settings.get(name) is not None:
+                settings[name] = table.build(settings[name])
+        return constructor(*(given[name] for name in given_to(constructor)), **settings)
+
+
+@cache
+def settings_of(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of a constructor, with their annotations resolved."""
+    target = constructor.__init__ if inspect.isclass(constructor) else constructor
+    hints = get_type_hints(target, include_extras=True)
+    return {
+        name: parameter.replace(annotation=hints.get(name, Any))
+        for name, parameter in inspect.signature(constructor).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def given_to(constructor: Callable[..., Any]) -> list[str]:
+    """The names of a constructor's positional parameters: what whoever builds it must give."""
+    parameters = inspect.signature(constructor).parameters.values()
+    return [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+
+
+def complete(constructor: Callable[..., Any], values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Every setting of a constructor, from `values` or its default, validated against its annotation."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: expected a mapping of settings, got {values!r}")
+    settings = settings_of(constructor)
+    place = f"{where}." if where else ""
+    for key in values:
+        if key not in settings:
+            raise unknown("key", f"{place}{key}", [place + name for name in settings])
+    result = {}
+    for name, parameter in settings.items():
+        default = {} if parameter.default is inspect.Parameter.empty else {name: parameter.default}
+        given = merge(default, {name: values[name]}) if name in values else default
+        if name not in given:
+            raise UserError(f"{place}{name} is required")
+        result[name] = _check(parameter.annotation, given[name], place + name)
+    return result
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one nested mapping over another; naming another component drops the settings of the first."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        old = {"name": old} if isinstance(old, str) and isinstance(value, Mapping) else old
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            same = "name" not in value or value["name"] == old.get("name", value["name"])
+            merged[key] = merge(old, value) if same else dict(value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union, or the annotation itself."""
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _table(annotation: Any) -> Table | None:
+    """The table that an annotation such as `Annotated[Prior, PRIORS] | None` names, if any."""
+    for part in _parts(annotation):
+        for extra in getattr(part, "__metadata__", ()):
+            if isinstance(extra, Table):
+                return extra
+    return None
+
+
+def _check(annotation: Any, value: Any, where: str) -> Any:
+    """Validate one value: a component, a list of components, a section of the recipe, or a plain value."""
+    parts = _parts(annotation)
+    if value is None and type(None) in parts:
+        return None
+    if table := _table(annotation):
+        return table.complete(value, where)
+    for part in parts:
+        if inspect.isclass(part) and dataclasses.is_dataclass(part):
+            return value if isinstance(value, part) else part(**complete(part, value, where))
+        if get_origin(part) is list and (table := _table(get_args(part)[0])) and isinstance(value, list):
+            return [table.complete(item, f"{where}.{i}") for i, item in enumerate(value)]
+    return _plain(annotation, value, where)
+
+
+def _plain(annotation: Any, value: Any, where: str) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(annotation).validate_python(value)
+    except ValidationError as error:
+        choices = [choice for choice in _choices(annotation) if isinstance(choice, str)]
+        if choices and isinstance(value, str):
+            raise unknown(f"value of {where}", value, choices) from None
+        reason = error.errors()[0]["msg"]
+        raise UserError(f"{where}: {reason[0].lower()}{reason[1:]}, got {value!r}") from None
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """Every value that a `Literal` somewhere in an annotation allows."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    parts = _parts(annotation)
+    return [choice for part in parts for choice in _choices(part)] if len(parts) > 1 else []

@@ -1,0 +1,138 @@
+"""Arrays that a user brings, put into the form of `Images`: layout, range, size, colour, labels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diabolo.data.decode import Colour
+from diabolo.errors import UserError
+
+CHANNELS = (1, 3, 4)  # grey, RGB, RGB with alpha
+CHUNK = 1024  # images resized at once
+
+
+def to_pixels(array: NDArray[Any], where: str) -> Tensor:
+    """uint8 [N, C, H, W] or float32 [N, F], from the layouts people use.
+
+    Images are [N, H, W], [N, H, W, C] with C = 1, 3 or 4 (alpha is laid on white), or [N, C, H, W] with fewer
+    channels than rows; integers from 0 to 255, floats from 0 to 1, or booleans. Vectors keep their values.
+    """
+    if array.dtype.kind not in "buif":
+        raise UserError(f"{where}: expected numbers, found {array.dtype}")
+    if array.ndim not in (2, 3, 4) or 0 in array.shape:
+        raise UserError(
+            f"{where}: shape {list(array.shape)} is neither images [N, H, W(, C)] nor vectors [N, F]"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise UserError(f"{where}: holds NaN or infinite values")
+    if array.ndim == 2:
+        return torch.from_numpy(array.astype(np.float32))
+    pixels = _to_bytes(array, where)
+    if pixels.ndim == 3:
+        return to_tensor(pixels[:, None])
+    if pixels.shape[3] in CHANNELS:
+        pixels = _on_white(pixels) if pixels.shape[3] == 4 else pixels
+        return to_tensor(pixels.transpose(0, 3, 1, 2))
+    if pixels.shape[1] < pixels.shape[2]:
+        return to_tensor(pixels)
+    raise UserError(
+        f"{where}: shape {list(array.shape)} has no channels, first or last: use [N, H, W, 3] or [N, H, W]"
+    )
+
+
+def to_labels(raw: Mapping[str, NDArray[Any]], where: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Positions int64 [N] in the sorted classes of all parts together; -1 stays -1, "no label"."""
+    columns = {part: _column(array, f"{where}: {part} labels") for part, array in raw.items()}
+    values = np.unique(np.concatenate(list(columns.values())))
+    values = values[values != -1] if values.dtype.kind == "i" else values
+    labels = {
+        part: torch.from_numpy(np.where(np.isin(column, values), np.searchsorted(values, column), -1))
+        for part, column in columns.items()
+    }
+    return labels, tuple(str(value) for value in values)
+
+
+def conform(pixels: Tensor, *, size: int | None, colour: Colour) -> Tensor:
+    """Resize and recolour what was read as an array, as `decode` does for files.
+
+    uint8 [N, C, H, W] → [N, C', size, size]: the central square, scaled bilinearly with antialiasing.
+    """
+    if pixels.ndim == 2:
+        if size is not None or colour != "as-is":
+            raise UserError(
+                "data.size and data.colour are for images, but the data are vectors: leave them out"
+            )
+        return pixels
+    if size is not None and tuple(pixels.shape[2:]) != (size, size):
+        pixels = torch.cat([_resize(chunk, size) for chunk in pixels.split(CHUNK)])
+    channels = pixels.shape[1]
+    if colour == "as-is" or channels == {"grey": 1, "rgb": 3}[colour]:
+        return pixels
+    if channels not in (1, 3):
+        raise UserError(f"data.colour '{colour}': no such conversion for images of {channels} channels")
+    return (
+        torch.cat([_luma(chunk) for chunk in pixels.split(CHUNK)])
+        if colour == "grey"
+        else pixels.repeat(1, 3, 1, 1)
+    )
+
+
+def labels_of(names: Sequence[str | None], classes: Sequence[str]) -> Tensor:
+    """Positions [N] of class names; -1 for None."""
+    position = {name: i for i, name in enumerate(classes)}
+    return torch.tensor([-1 if name is None else position[name] for name in names])
+
+
+def _to_bytes(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    low, high = array.min(), array.max()
+    limit = 1 if array.dtype.kind in "bf" else 255
+    if low < 0 or high > limit:
+        raise UserError(
+            f"{where}: values from {low:g} to {high:g}, but images hold integers from 0 to 255, "
+            "or floats from 0 to 1"
+        )
+    if array.dtype == np.uint8:
+        return array
+    return (array * np.float32(255)).round().astype(np.uint8) if limit == 1 else array.astype(np.uint8)
+
+
+def _on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[N, H, W, 4] → [N, H, W, 3]."""
+    alpha = pixels[..., 3:].astype(np.uint32)
+    return ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """Contiguous and writable, copying only what is not."""
+    return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+
+
+def _resize(pixels: Tensor, size: int) -> Tensor:
+    height, width = pixels.shape[2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = pixels[:, :, top : top + side, left : left + side]
+    return F.interpolate(square, size=(size, size), mode="bilinear", antialias=True)
+
+
+def _luma(pixels: Tensor) -> Tensor:
+    """ITU-R 601 luma, in the fixed-point arithmetic of Pillow's mode L."""
+    red, green, blue = pixels.to(torch.int32).unbind(1)
+    return ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16).to(torch.uint8)[:, None]
+
+
+def _column(array: NDArray[Any], where: str) -> NDArray[Any]:
+    """Labels as one dimension of integers or strings."""
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.ndim != 1:
+        raise UserError(f"{where}: expected one per image, found shape {list(array.shape)}")
+    if array.dtype.kind == "U":
+        return array
+    if array.dtype.kind not in "buif" or (array != np.round(array)).any():
+        raise UserError(f"{where}: expected whole numbers or class names, found {array.dtype}")
+    return array.astype(np.int64)

@@ -1,0 +1,78 @@
+"""From what a data set brings to train, validation and test."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diabolo.data.catalog import CATALOG, DATASETS
+from diabolo.data.images import Splits
+from diabolo.data.readers import Parts, read
+from diabolo.errors import UserError, unknown
+from diabolo.recipe import Data
+from diabolo.seeds import generator
+
+
+def load(data: Data) -> Splits:
+    """Read a data set, by its name in the catalog or its path, and split it.
+
+    Test is the data set's own, or else a share of train; validation likewise, from what is left. Both depend
+    on `split_seed` alone. `limit` then keeps the first images of a fixed order of the rest, so that a smaller
+    limit's images are among a larger one's. Raises `UserError` for an unknown name, for what cannot be read,
+    and when a part would be empty.
+    """
+    return split(read_parts(data), data)
+
+
+def read_parts(data: Data) -> Parts:
+    """What the data set brings, before anything is held out."""
+    if data.name in CATALOG:
+        from diabolo.data.fetch import (
+            fetch,
+        )  # pooch and requests are slow to import, and a path needs neither
+
+        entry = CATALOG[data.name]
+        return DATASETS.load(data.name)(entry, fetch(entry), size=data.size, colour=data.colour)
+    path = Path(data.name).expanduser()
+    if not path.exists():
+        raise UserError(f"{unknown('data set', data.name, CATALOG)} (there is no such path either)")
+    return read(path, size=data.size, colour=data.colour, strict=data.strict)
+
+
+def split(parts: Parts, data: Data) -> Splits:
+    """Hold out what the data set does not bring, then limit train."""
+    rows, notes = torch.arange(len(parts.train)), list(parts.notes)
+    test, validation = parts.test, parts.validation
+    if test is None:
+        rows, held = hold_out(rows, data.test, data.split_seed, "test")
+        test = parts.train.take(held)
+    if validation is None:
+        rows, held = hold_out(rows, data.validation, data.split_seed, "validation")
+        validation = parts.train.take(held)
+    if data.limit is not None:
+        if data.limit > len(rows):
+            notes.append(f"data.limit is {data.limit}, but train has only {len(rows)} images: all are used")
+        rows = _shuffled(rows, data.split_seed, "limit")[: data.limit].sort().values
+    train = parts.train if len(rows) == len(parts.train) else parts.train.take(rows)
+    made = {"train": train, "validation": validation, "test": test}
+    for name, part in made.items():
+        if len(part) == 0:
+            raise UserError(
+                f"{data.name}: no image is left for {name} of {len(parts.train)}: bring more images"
+            )
+        if part.shape != train.shape:
+            raise UserError(
+                f"{data.name}: {name} has images of {part.shape}, train of {train.shape}: set data.size"
+            )
+    return Splits(**made, labelled=parts.labelled, notes=tuple(notes))
+
+
+def hold_out(rows: Tensor, share: float, seed: int, name: str) -> tuple[Tensor, Tensor]:
+    """Split rows into (kept, held out), each in its old order; a share holds out at least one."""
+    count = max(1, round(share * len(rows)))
+    order = _shuffled(rows, seed, name)
+    return order[count:].sort().values, order[:count].sort().values
+
+
+def _shuffled(rows: Tensor, seed: int, name: str) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=generator("split", name, seed))]

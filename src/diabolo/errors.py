@@ -1,0 +1,16 @@
+"""The one error a user is meant to read: a single line that says what is wrong, where, and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something the user can put right. The command line prints it as one line and exits with code 2."""
+
+
+def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
+    """The error for a name that is not in a list of valid ones; it offers the nearest."""
+    valid = sorted(valid)
+    nearest = get_close_matches(name, valid, n=1, cutoff=0.5)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else f"choose from: {', '.join(valid) or 'none'}"
+    return UserError(f"unknown {kind} '{name}': {hint}")

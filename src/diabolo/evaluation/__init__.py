@@ -1,0 +1,1 @@
+"""How a representation is scored: features are extracted once, and everything reads the cached matrix."""

@@ -1,0 +1,240 @@
+"""Features: a representation as matrices, extracted once or read from a file, in three parts.
+
+Probes are fitted on train, choose on validation, and read test once.
+"""
+
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diabolo.data.images import Images, Splits
+from diabolo.errors import UserError
+from diabolo.seeds import seed_for
+
+HELD_OUT = 0.1  # share taken for validation, and for test, where the data does not bring the part
+PARTS = ("train", "validation", "test")
+FORMAT = (
+    "expected train_features, train_labels, test_features, test_labels (and validation_features, "
+    "validation_labels, classes if there are any), or features and labels; labels may be left out everywhere"
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """values: float32 [N, D]. labels: int64 [N], positions in the classes, or None where there are none."""
+
+    values: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, index: np.ndarray) -> "Part":
+        """The examples at these positions, or where a mask is true."""
+        return Part(self.values[index], None if self.labels is None else self.labels[index])
+
+
+@dataclass(frozen=True)
+class Features:
+    """One representation of a data set. note: what a reader of its scores should know of it."""
+
+    train: Part
+    validation: Part
+    test: Part
+    classes: tuple[str, ...] = ()
+    note: str = ""
+
+    def map(self, change: Callable[[np.ndarray], np.ndarray]) -> "Features":
+        """The features with `change` applied to the values of each part."""
+        train, validation, test = (
+            Part(change(part.values), part.labels) for part in (self.train, self.validation, self.test)
+        )
+        return replace(self, train=train, validation=validation, test=test)
+
+    @property
+    def width(self) -> int:
+        return int(self.train.values.shape[1])
+
+    @property
+    def labelled(self) -> bool:
+        return all(part.labels is not None for part in (self.train, self.validation, self.test))
+
+
+def sample(n: int, limit: int) -> np.ndarray:
+    """At most `limit` of n positions, in order: always the same, whatever order the classes come in."""
+    if n <= limit:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed_for("sample", n)).permutation(n)[:limit])
+
+
+@torch.inference_mode()
+def extract(
+    represent: Callable[[Tensor], Tensor],
+    images: Images,
+    *,
+    batch_size: int = 1024,
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """Represent every example: float32 [N, D]. A network is to be in evaluation mode already.
+
+    Raises `UserError` where a representation is not one vector per example, or not finite.
+    """
+    if not len(images):
+        raise UserError("features: there are no images to represent")
+    blocks = []
+    for start in range(0, len(images), batch_size):
+        z = represent(images.floats(slice(start, start + batch_size)).to(device))
+        if z.ndim != 2:
+            raise UserError(
+                f"features: a representation must be [n, D], got {list(z.shape)}: flatten or pool it"
+            )
+        blocks.append(z.float().cpu())
+    return _finite(torch.cat(blocks).numpy(), "features")
+
+
+def probe_images(splits: Splits, *, seed: int = 0) -> tuple[Images, Images, Images]:
+    """The (train, validation, test) images that probes use.
+
+    Where the labels are in a part of their own (STL-10), a share of that part is held out for validation.
+    Examples without a label (−1) are left out; where none has one, all stay and `labels` is None.
+    """
+    train, validation = splits.train, splits.validation
+    if splits.labelled is not None:
+        labelled = _with_label(splits.labelled)
+        first, second = _cut(len(labelled), (HELD_OUT,), seed, "the labelled part")
+        train, validation = labelled.take(torch.from_numpy(first)), labelled.take(torch.from_numpy(second))
+    return _with_label(train), _with_label(validation), _with_label(splits.test)
+
+
+def features_of(
+    represent: Callable[[Tensor], Tensor], splits: Splits, device: torch.device | str = "cpu"
+) -> Features:
+    """The features of the parts that probes use (see `probe_images`)."""
+
+    def part(images: Images) -> Part:
+        labels = None if images.labels is None else images.labels.cpu().numpy().astype(np.int64)
+        return Part(extract(represent, images, device=device), labels)
+
+    train, validation, test = probe_images(splits)
+    return Features(part(train), part(validation), part(test), classes=train.classes)
+
+
+def load_features(path: str | Path, *, seed: int = 0) -> Features:
+    """Features from an `.npz` made anywhere.
+
+    It holds `train_features` [N, D], `train_labels` [N], `test_features`, `test_labels`, and may hold
+    `validation_features`, `validation_labels` (else a tenth of train is held out) and `classes`; or it holds
+    only `features` and `labels`, as `diabolo embed` writes them, and is split 80/10/10. With `classes`,
+    labels are positions in it; without, they are any integers or strings. −1 means no label: such rows are
+    left out. Raises `UserError` for anything else.
+    """
+    path = Path(path)
+    arrays = _read(path)
+    if "features" in arrays:
+        parts = {"all": _part(arrays, "", path)}
+    elif {"train_features", "test_features"} <= arrays.keys():
+        parts = {name: _part(arrays, f"{name}_", path) for name in PARTS if f"{name}_features" in arrays}
+    else:
+        raise UserError(f"{path}: it holds {', '.join(sorted(arrays)) or 'nothing'}; {FORMAT}")
+    if len({part.labels is None for part in parts.values()}) > 1:
+        raise UserError(f"{path}: labels are there for some parts only; {FORMAT}")
+    if len({part.values.shape[1] for part in parts.values()}) > 1:
+        widths = ", ".join(f"{name} {part.values.shape[1]}" for name, part in parts.items())
+        raise UserError(
+            f"{path}: the parts differ in width ({widths}); they must come from one representation"
+        )
+    parts, classes = _positions(parts, arrays.get("classes"), path)
+    held = _hold_out(parts, seed, path)
+    return Features(held["train"], held["validation"], held["test"], classes=classes)
+
+
+def _hold_out(parts: dict[str, Part], seed: int, path: Path) -> dict[str, Part]:
+    """Train, validation and test, held out where they are missing."""
+    if "all" in parts:
+        cut = _cut(len(parts["all"]), (HELD_OUT, HELD_OUT), seed, str(path))
+        return {name: parts["all"].take(index) for name, index in zip(PARTS, cut, strict=True)}
+    if "validation" not in parts:
+        train, validation = _cut(len(parts["train"]), (HELD_OUT,), seed, str(path))
+        return parts | {"train": parts["train"].take(train), "validation": parts["train"].take(validation)}
+    return parts
+
+
+def _cut(n: int, shares: tuple[float, ...], seed: int, where: str) -> list[np.ndarray]:
+    """A seeded cut of n positions into what is left, then one part per share, of at least one example."""
+    sizes = [math.ceil(share * n) for share in shares]
+    if n <= sum(sizes):
+        raise UserError(
+            f"{where}: {n} examples are too few to hold some out; give at least {len(shares) + 1}"
+        )
+    order = np.random.default_rng(seed_for("held out", seed)).permutation(n)
+    cut = np.split(order, np.cumsum([n - sum(sizes), *sizes[:-1]]))
+    return [np.sort(part) for part in cut]
+
+
+def _with_label(images: Images) -> Images:
+    if images.labels is None or bool((images.labels >= 0).all()):
+        return images
+    known = torch.nonzero(images.labels >= 0).flatten()
+    return images.take(known) if len(known) else Images(images.pixels, names=images.names)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; {FORMAT}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error):
+        raise UserError(f"{path}: not an .npz file of plain arrays; {FORMAT}") from None
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str, path: Path) -> Part:
+    values, labels = arrays[f"{prefix}features"], arrays.get(f"{prefix}labels")
+    where = f"{path}: {prefix}features"
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "fiu":
+        raise UserError(f"{where} is {values.dtype} {list(values.shape)}; expected real numbers [N, D]")
+    if labels is not None and (labels.shape != values.shape[:1] or labels.dtype.kind not in "iuU"):
+        raise UserError(
+            f"{path}: {prefix}labels is {labels.dtype} {list(labels.shape)}; "
+            f"expected {len(values)} integers or strings, one per row of {prefix}features"
+        )
+    return Part(_finite(values.astype(np.float32), where), labels)
+
+
+def _positions(
+    parts: dict[str, Part], names: np.ndarray | None, path: Path
+) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """Drop the rows without a label, and turn the labels into positions in the classes."""
+    labels = {name: part.labels for name, part in parts.items() if part.labels is not None}
+    if not labels:
+        return parts, ()
+    rows = {name: np.flatnonzero(of != -1) for name, of in labels.items()}
+    if empty := [name for name, index in rows.items() if not len(index)]:
+        raise UserError(f"{path}: every label of {empty[0]} is −1, no label; leave the labels out everywhere")
+    found = np.unique(np.concatenate([labels[name][rows[name]] for name in labels]))
+    if names is None:
+        classes = tuple(str(value) for value in found)
+        positions = {name: np.searchsorted(found, of) for name, of in labels.items()}
+    elif found.dtype.kind == "U" or found[0] < 0 or found[-1] >= names.size:
+        raise UserError(f"{path}: labels must be positions in its {names.size} classes")
+    else:
+        classes, positions = tuple(str(name) for name in names.ravel()), labels
+    kept = {
+        name: Part(parts[name].values, positions[name].astype(np.int64)).take(rows[name]) for name in labels
+    }
+    return kept, classes
+
+
+def _finite(values: np.ndarray, where: str) -> np.ndarray:
+    if bad := int((~np.isfinite(values)).any(axis=1).sum()):
+        raise UserError(
+            f"{where}: {bad} of {len(values)} rows are not finite (a training that diverged, a division by zero?)"
+        )
+    return values

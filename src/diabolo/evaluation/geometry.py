@@ -1,0 +1,59 @@
+"""The shape of a representation, without labels: how many dimensions it uses, and how evenly."""
+
+import numpy as np
+
+EPSILON = 1e-7  # RankMe's ε, as published
+ROUNDING = float(np.finfo(np.float32).eps)  # features are float32: variation below this share is rounding
+ACTIVE = 0.01  # share of the largest deviation above which a dimension counts as active
+
+
+def effective_rank(z: np.ndarray) -> float:
+    """RankMe (Garrido et al. 2023, eq. 1), uncentred as published: z [N, D] → a number from 0 to min(N, D).
+
+    exp(−Σ_k p_k log p_k) with p_k = σ_k / ‖σ‖₁ + ε over the singular values σ of z. It is near the number of
+    directions that carry the representation's energy; 0 stands for z = 0.
+    """
+    return _entropy_rank(np.asarray(z, np.float64))
+
+
+def centred_rank(z: np.ndarray) -> float:
+    """`effective_rank` of z minus its mean: the common offset, which tells no examples apart, does not count.
+
+    0 where all rows are equal up to the rounding of float32.
+    """
+    z = np.asarray(z, np.float64)
+    centred = z - z.mean(axis=0)
+    return _entropy_rank(centred) if np.linalg.norm(centred) > ROUNDING * np.linalg.norm(z) else 0.0
+
+
+def deviations(z: np.ndarray) -> np.ndarray:
+    """Standard deviation of each dimension over the examples: [N, D] → float64 [D]."""
+    return np.asarray(z, np.float64).std(axis=0)
+
+
+def active_dimensions(z: np.ndarray) -> int:
+    """How many dimensions deviate by more than 1 % of what the most varied one does.
+
+    A relative rule, since a representation's scale is free. It sees dimensions that have died one by one, as
+    a VAE's do; dimensions that live but repeat each other are seen by the rank, which ignores the axes.
+    """
+    spread = deviations(z)
+    floor = ROUNDING * float(np.sqrt(np.mean(np.square(z, dtype=np.float64))))
+    return int((spread > max(ACTIVE * spread.max(), floor)).sum())
+
+
+def _entropy_rank(z: np.ndarray) -> float:
+    sigma = _singular_values(z)
+    if not sigma.any():
+        return 0.0
+    p = sigma / sigma.sum() + EPSILON
+    return float(np.exp(-(p * np.log(p)).sum()))
+
+
+def _singular_values(z: np.ndarray) -> np.ndarray:
+    """The min(N, D) singular values of z, from the smaller of its two Gram matrices.
+
+    In float64 that loses only values below 1e-8 of the largest, which do not move the entropy.
+    """
+    gram = z.T @ z if z.shape[0] >= z.shape[1] else z @ z.T
+    return np.sqrt(np.linalg.eigvalsh(gram).clip(min=0))

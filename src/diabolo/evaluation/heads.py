@@ -1,0 +1,85 @@
+"""A small classifier on top of a representation, and the loop that trains it, alone or with its encoder."""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diabolo.errors import UserError
+from diabolo.networks.heads import hidden_layer
+from diabolo.seeds import generator
+
+Select = Literal["best", "last"]
+
+
+class Labelled(NamedTuple):
+    """Examples by their position: `inputs(index)` gives float [n, …], on the device, for the model."""
+
+    inputs: Callable[[Tensor], Tensor]
+    labels: Tensor  # int64 [N], on the device
+
+
+def classifier(width: int, hidden: Sequence[int], classes: int, *, batch_norm: bool) -> nn.Sequential:
+    """[n, width] → logits [n, classes], through hidden layers with ReLU."""
+    layers: list[nn.Module] = []
+    for before, after in zip([width, *hidden], hidden, strict=False):
+        layers += [hidden_layer(before, after)] if batch_norm else [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear([width, *hidden][-1], classes))
+
+
+def train(
+    model: nn.Module,
+    data: Labelled,
+    validation: Labelled,
+    *,
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    select: Select,
+    seed: int,
+) -> dict[str, float]:
+    """Minimise the negative log-likelihood with Adam.
+
+    "best" keeps the epoch with the highest validation accuracy, the first of equals; "last" keeps the last.
+    Returns what was kept: {"epoch", "validation"}. An epoch is cut into batches of near-equal size, at most
+    `batch_size`, so that batch norm never meets a single example.
+    """
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+    order = generator("classifier", seed)
+    batches = math.ceil(len(data.labels) / batch_size)
+    chosen: dict[str, float] = {}
+    best: dict[str, Tensor] = {}
+    for epoch in range(1, epochs + 1):
+        model.train()
+        for index in torch.randperm(len(data.labels), generator=order).tensor_split(batches):
+            loss = F.cross_entropy(model(data.inputs(index)), data.labels[index])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        if not torch.isfinite(loss):  # once an epoch: reading it waits for the device
+            raise UserError(f"probe: its loss is {loss.item()} after epoch {epoch}; lower lr, now {lr}")
+        if select == "best" and (accuracy := score(model, validation)) > chosen.get("validation", -1):
+            chosen = {"epoch": epoch, "validation": accuracy}
+            best = copy.deepcopy(model.state_dict())
+    if select == "last":
+        return {"epoch": epochs, "validation": score(model, validation)}
+    model.load_state_dict(best)
+    return chosen
+
+
+def score(model: nn.Module, data: Labelled) -> float:
+    """The accuracy, in [0, 1]."""
+    return float((predict(model, data) == data.labels.cpu().numpy()).mean())
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, data: Labelled, batch_size: int = 1024) -> np.ndarray:
+    """The most likely class of every example, in evaluation mode: int64 [N]."""
+    model.eval()
+    blocks = torch.arange(len(data.labels)).split(batch_size)
+    return torch.cat([model(data.inputs(index)).argmax(dim=1).cpu() for index in blocks]).numpy()

@@ -1,0 +1,244 @@
+"""Probes: what a simple classifier reads out of frozen features.
+
+A probe is built with its settings and called with features and a seed. It is fitted on train, makes every
+choice on validation, and reads test once. `needs` says what it is called with.
+"""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from annotated_types import Gt, MinLen
+from torch import Tensor
+
+from diabolo.errors import UserError
+from diabolo.evaluation import heads
+from diabolo.evaluation.features import Features, Part, sample
+from diabolo.evaluation.heads import Labelled, Select
+from diabolo.seeds import seed_for
+
+Needs = Literal["features", "method"]
+Positive = Annotated[int, Gt(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+
+SELECTION_ROWS = 10_000  # training rows on which the linear probe compares its regularisations
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """accuracy: on test, in [0, 1]. chosen: the choices made on validation, and the accuracy there.
+
+    predictions: int64 [N], the class given to each test example.
+    """
+
+    accuracy: float
+    chosen: dict[str, Any]
+    predictions: np.ndarray
+
+
+class Linear:
+    """Multinomial logistic regression on standardised features.
+
+    The weight penalty is ½‖w‖² beside `C` × the summed negative log-likelihood. `C` is chosen on at most
+    10,000 sampled training rows, the strongest penalty among equals; the fit that counts sees all of
+    train. It stops after `max_iter` steps of L-BFGS: on raw CIFAR-10 pixels, the slowest case at hand, a
+    hundred steps cost 0.1 points of accuracy.
+    """
+
+    needs: ClassVar[Needs] = "features"
+
+    def __init__(
+        self,
+        *,
+        C: Annotated[tuple[PositiveFloat, ...], MinLen(1)] = (0.001, 0.01, 0.1, 1.0),
+        max_iter: Positive = 100,
+        tolerance: PositiveFloat = 1e-4,  # of the largest partial derivative of the mean loss
+    ) -> None:
+        self.C, self.max_iter, self.tolerance = C, max_iter, tolerance
+
+    def __call__(self, features: Features, seed: int) -> Outcome:
+        train, validation, test = labelled_parts("linear", standardised(features))
+        few = train.take(sample(len(train), SELECTION_ROWS))
+        if len(np.unique(known(few))) < 2:  # every other class is too rare to be sampled
+            few = train
+        accuracy = {C: self._fit(few, C).score(validation.values, validation.labels) for C in sorted(self.C)}
+        best = max(accuracy, key=lambda C: accuracy[C])
+        model = self._fit(train, best)
+        chosen = {
+            "C": best,
+            "validation": float(model.score(validation.values, validation.labels)),
+            "iterations": int(model.n_iter_.max()),
+        }
+        return outcome(model.predict(test.values), known(test), chosen)
+
+    def _fit(self, part: Part, C: float) -> Any:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        with warnings.catch_warnings():  # the cap on iterations is a setting, and reported
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return LogisticRegression(C=C, max_iter=self.max_iter, tol=self.tolerance).fit(
+                part.values, part.labels
+            )
+
+
+class MLP:
+    """A small network: hidden layers with ReLU, negative log-likelihood, Adam.
+
+    With `hidden=[128], select="last"` it is Mancini's head; with `hidden=[512], batch_norm=True`
+    Goncharov & Soboleva's.
+    """
+
+    needs: ClassVar[Needs] = "features"
+
+    def __init__(
+        self,
+        *,
+        hidden: tuple[Positive, ...] = (256,),
+        batch_norm: bool = False,
+        epochs: Positive = 20,
+        lr: PositiveFloat = 1e-3,
+        batch_size: Annotated[int, Gt(1)] = 256,
+        standardise: bool = True,
+        select: Select = "best",
+    ) -> None:
+        self.hidden, self.batch_norm, self.standardise = hidden, batch_norm, standardise
+        self.epochs, self.lr, self.batch_size, self.select = epochs, lr, batch_size, select
+
+    def __call__(self, features: Features, seed: int) -> Outcome:
+        features = standardised(features) if self.standardise else features
+        train, validation, test = labelled_parts("mlp", features)
+        classes = count_classes(features.classes, known(train))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for("mlp", seed))
+            model = heads.classifier(features.width, self.hidden, classes, batch_norm=self.batch_norm)
+        chosen = heads.train(
+            model,
+            _labelled(train),
+            _labelled(validation),
+            epochs=self.epochs,
+            lr=self.lr,
+            batch_size=self.batch_size,
+            select=self.select,
+            seed=seed,
+        )
+        return outcome(heads.predict(model, _labelled(test)), known(test), chosen)
+
+
+class KNN:
+    """Vote of the k nearest training examples; ties go to the class that comes first.
+
+    `k` is fixed, or None and chosen on validation from 1 to `k_max`, the smallest among equals. With
+    `weighted`, a neighbour counts exp(cosine / temperature), or 1 / distance for the Euclidean metric.
+    """
+
+    needs: ClassVar[Needs] = "features"
+
+    def __init__(
+        self,
+        *,
+        metric: Literal["cosine", "euclidean"] = "cosine",
+        k: Positive | None = None,
+        k_max: Positive = 20,
+        weighted: bool = False,
+        temperature: PositiveFloat = 0.1,
+    ) -> None:
+        self.metric, self.k, self.k_max = metric, k, k_max
+        self.weighted, self.temperature = weighted, temperature
+
+    def __call__(self, features: Features, seed: int) -> Outcome:
+        train, validation, test = labelled_parts("knn", features)
+        if self.k is not None and self.k > len(train):
+            raise UserError(f"knn: k is {self.k}, but there are only {len(train)} training examples")
+        most = self.k or min(self.k_max, len(train))
+        candidates = range(self.k or 1, most + 1)
+        on_validation = list(self.votes(train, validation.values, most))
+        accuracy = {k: float((on_validation[k - 1] == validation.labels).mean()) for k in candidates}
+        best = max(accuracy, key=lambda k: accuracy[k])
+        *_, predictions = self.votes(train, test.values, best)
+        return outcome(predictions, known(test), {"k": best, "validation": accuracy[best]})
+
+    def votes(self, train: Part, queries: np.ndarray, most: int) -> Iterator[np.ndarray]:
+        """The classes [n] that k = 1, 2, … `most` neighbours give the queries [n, D], from one search."""
+        distances, neighbours = self._search(train.values, queries, most)
+        labels, weights = known(train)[neighbours], self._weights(distances)
+        votes = np.zeros((len(queries), int(labels.max()) + 1))
+        rows = np.arange(len(queries))
+        for k in range(most):
+            votes[rows, labels[:, k]] += weights[:, k]
+            yield votes.argmax(axis=1)
+
+    def _search(self, train: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distances and positions [n, k] of the nearest, nearest first.
+
+        Brute force is exact, and the fastest above about 15 dimensions. On the unit sphere the order by
+        Euclidean distance is the order by cosine.
+        """
+        from sklearn.neighbors import NearestNeighbors
+
+        if self.metric == "cosine":
+            train, queries = _unit(train), _unit(queries)
+        found = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(train).kneighbors(queries)
+        return found[0], found[1]
+
+    def _weights(self, distances: np.ndarray) -> np.ndarray:
+        if not self.weighted:
+            return np.ones_like(distances)
+        if self.metric == "cosine":
+            return np.exp(-0.5 * distances.astype(np.float64) ** 2 / self.temperature)  # ∝ exp(cosine / τ)
+        return 1 / np.maximum(distances, np.finfo(np.float32).tiny)
+
+
+def standardised(features: Features) -> Features:
+    """Each dimension with mean 0 and deviation 1 on train; a constant dimension becomes 0 there."""
+    values = features.train.values
+    mean = values.mean(axis=0, dtype=np.float64)
+    deviation = values.std(axis=0, dtype=np.float64)
+    deviation[deviation <= np.finfo(np.float32).eps * np.abs(mean)] = 1
+    shift, scale = mean.astype(np.float32), deviation.astype(np.float32)
+    return features.map(lambda values: (values - shift) / scale)
+
+
+def labelled_parts(probe: str, features: Features) -> tuple[Part, Part, Part]:
+    """Train, validation and test, or a `UserError` that names the probe and says which labels it lacks."""
+    parts = {"train": features.train, "validation": features.validation, "test": features.test}
+    if missing := [name for name, part in parts.items() if part.labels is None]:
+        raise UserError(f"{probe}: it needs labels, and {', '.join(missing)} has none; leave this probe out")
+    check_classes(probe, known(features.train))
+    return features.train, features.validation, features.test
+
+
+def check_classes(probe: str, labels: np.ndarray) -> None:
+    """Refuse a classification problem with fewer than two classes."""
+    if len(np.unique(labels)) < 2:
+        raise UserError(
+            f"{probe}: every training example has the same label; a probe needs two classes or more"
+        )
+
+
+def count_classes(names: tuple[str, ...], labels: np.ndarray) -> int:
+    return max(len(names), int(labels.max()) + 1)
+
+
+def outcome(predictions: np.ndarray, labels: np.ndarray, chosen: dict[str, Any]) -> Outcome:
+    """Read test's labels, once."""
+    return Outcome(float((predictions == labels).mean()), chosen, predictions.astype(np.int64))
+
+
+def known(part: Part) -> np.ndarray:
+    """The labels of a part that `labelled_parts` has let through."""
+    assert part.labels is not None
+    return part.labels
+
+
+def _labelled(part: Part) -> Labelled:
+    values: Tensor = torch.from_numpy(part.values)
+    return Labelled(lambda index: values[index], torch.from_numpy(known(part)))
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    norm = np.linalg.norm(values, axis=1, keepdims=True)
+    return values / np.maximum(norm, np.finfo(np.float32).tiny)

@@ -1,0 +1,104 @@
+"""Reference rows: raw pixels and PCA, and a cache for the scores of what does not change between runs."""
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pooch
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diabolo.data.images import Splits
+from diabolo.errors import UserError
+from diabolo.evaluation.features import Features, extract, features_of, sample
+from diabolo.files import write_json
+
+MAX_WIDTH = 3072  # 3 × 32 × 32: beyond it images are averaged down, so that probes on pixels stay affordable
+PCA_ROWS = 50_000  # training examples that PCA is fitted on
+
+
+def pixels(splits: Splits) -> Features:
+    """The images themselves: pixels in [0, 1], flattened; vectors as they are.
+
+    Images of more than 3,072 values are averaged down to at most that many, and the note says so.
+    """
+    shape = splits.train.shape
+    size = _size(shape)
+    note = "" if size is None else f"pixels averaged down from {shape[1]}×{shape[2]} to {size[0]}×{size[1]}"
+    return replace(features_of(lambda x: _flat(x, size), splits), note=note)
+
+
+def pca(splits: Splits, width: int) -> Features:
+    """The first `width` principal components of `pixels`, or as many as there are, fitted on train alone.
+
+    They are found on the whole of train (a sample of 50,000 where it is larger), labelled or not, as a
+    method's encoder is.
+    """
+    from sklearn.decomposition import PCA
+
+    size = _size(splits.train.shape)
+    rows = splits.train.take(torch.from_numpy(sample(len(splits.train), PCA_ROWS)))
+    fitted_on = extract(lambda x: _flat(x, size), rows)
+    features = pixels(splits)
+    most = min(width, *fitted_on.shape)
+    # At these widths the exact solver is as fast as the randomised one: 4 s for 45,000 × 3,072.
+    model = PCA(most, svd_solver="covariance_eigh").fit(fitted_on)
+
+    projected = features.map(lambda values: model.transform(values).astype(np.float32))
+    notes = [features.note] if features.note else []
+    if most < width:
+        notes.append(f"{most} principal components, all there are")
+    return replace(projected, note="; ".join(notes))
+
+
+def cached(key: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result of `compute`, kept as JSON under the cache folder for everything in `key`.
+
+    The folder is that of the operating system, or `DIABOLO_CACHE`. A file that is damaged, or of another
+    key, is computed anew; a folder that cannot be written costs a warning, not the result.
+    """
+    name = json.dumps(key, sort_keys=True)
+    path = cache_folder() / "references" / f"{blake2b(name.encode(), digest_size=16).hexdigest()}.json"
+    if (kept := _read(path, json.loads(name))) is not None:
+        return kept
+    result = compute()
+    try:
+        write_json(path, {"key": key, "result": result})
+    except UserError as error:
+        warnings.warn(f"{error}; the reference scores will be computed again next time", stacklevel=2)
+    return result
+
+
+def cache_folder() -> Path:
+    """Where what can be computed or fetched again is kept."""
+    folder = os.environ.get("DIABOLO_CACHE")
+    return Path(folder).expanduser() if folder else Path(pooch.os_cache("diabolo"))
+
+
+def _read(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(kept, dict) and kept.get("key") == key and isinstance(kept.get("result"), dict)
+    return kept["result"] if whole else None
+
+
+def _size(shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """The height and width that images (C, H, W) are averaged down to, or None where they stay."""
+    if len(shape) != 3 or math.prod(shape) <= MAX_WIDTH:
+        return None
+    scale = math.sqrt(MAX_WIDTH / math.prod(shape))
+    return max(1, int(shape[1] * scale)), max(1, int(shape[2] * scale))
+
+
+def _flat(x: Tensor, size: tuple[int, int] | None) -> Tensor:
+    return (x if size is None else F.adaptive_avg_pool2d(x, size)).flatten(1)

@@ -1,0 +1,154 @@
+"""The suite: every score of one representation from its features, and the file that keeps them."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diabolo.data.images import Images, Splits
+from diabolo.errors import UserError
+from diabolo.evaluation.features import Features, Part, extract, probe_images, sample
+from diabolo.evaluation.geometry import active_dimensions, centred_rank, deviations, effective_rank
+from diabolo.evaluation.probes import KNN, Needs, Outcome
+from diabolo.files import write_json
+from diabolo.tables import PROBES
+
+FORMAT_VERSION = 1
+RANK_ROWS = 25_600  # examples the ranks are read on, as in RankMe
+QUICK_TRAIN, QUICK_VALIDATION, QUICK_K = 10_000, 2_000, 20  # the live curve: a second or two at any size
+
+
+@dataclass(frozen=True)
+class Scored:
+    """scores: plain numbers, ready for JSON. predictions: int64 [N] on test, by probe."""
+
+    scores: dict[str, Any]
+    predictions: dict[str, np.ndarray]
+
+
+def needing(needs: Needs, probes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The completed specs of the probes that are called with "features", or with the "method" itself."""
+    chosen = []
+    for spec in probes:
+        probe: Any = PROBES.load(spec["name"])
+        if probe.needs == needs:
+            chosen.append(spec)
+    return chosen
+
+
+def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) -> Scored:
+    """Every score of one representation: geometry, and where there are labels the probes that take features.
+
+    Geometry is read on train, a sample of at most 25,600 rows, so that test is left to the probes.
+    """
+    z = features.train.values[sample(len(features.train), RANK_ROWS)]
+    spreads = deviations(z)
+    scores: dict[str, Any] = {
+        "width": features.width,
+        "test_size": len(features.test),
+        "effective_rank": effective_rank(z),
+        "centred_rank": centred_rank(z),
+        "active_dimensions": active_dimensions(z),
+        "deviation": {
+            "min": float(spreads.min()),
+            "median": float(np.median(spreads)),
+            "max": float(spreads.max()),
+        },
+    }
+    if features.note:
+        scores["note"] = features.note
+    predictions = {}
+    for spec in needing("features", probes) if features.labelled else []:
+        probe = PROBES.build(spec)
+        started = time.perf_counter()
+        outcome = probe(features, seed)
+        scores[spec["name"]] = as_score(outcome, time.perf_counter() - started)
+        predictions[spec["name"]] = outcome.predictions
+    return Scored(scores, predictions)
+
+
+def as_score(outcome: Outcome, seconds: float) -> dict[str, Any]:
+    """A probe's entry in the scores."""
+    return {"accuracy": outcome.accuracy, "chosen": outcome.chosen, "seconds": round(seconds, 2)}
+
+
+def quick(
+    represent: Callable[[Tensor], Tensor], splits: Splits, device: torch.device | str = "cpu"
+) -> dict[str, float]:
+    """A point of the live curve, from the validation split alone: {"effective_rank", "knn"}.
+
+    "knn" is the accuracy of 20 neighbours by cosine, for 2,000 validation images among 10,000 of train; it is
+    left out where labels are missing.
+    """
+    train, validation, _ = probe_images(splits)
+    part = _part(represent, validation, QUICK_VALIDATION, device)
+    result = {"effective_rank": effective_rank(part.values)}
+    if train.labels is not None and part.labels is not None:
+        among = _part(represent, train, QUICK_TRAIN, device)
+        *_, predictions = KNN().votes(among, part.values, min(QUICK_K, len(among)))
+        result["knn"] = float((predictions == part.labels).mean())
+    return result
+
+
+def _part(
+    represent: Callable[[Tensor], Tensor], images: Images, limit: int, device: torch.device | str
+) -> Part:
+    some = images.take(torch.from_numpy(sample(len(images), limit)))
+    labels = None if some.labels is None else some.labels.cpu().numpy()
+    return Part(extract(represent, some, device=device), labels)
+
+
+def write_scores(path: Path, scores: Mapping[str, Any]) -> None:
+    """Write `scores.json`: an entry for each representation ("encoder", "random", "pca", …) and "verdict".
+
+    Each entry is what `score` returns. Raises `UserError` where a score is out of its range.
+    """
+    whole = dict(scores) | {"format_version": FORMAT_VERSION}
+    _check(whole, str(path))
+    write_json(path, whole)
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """Read `scores.json`, or raise `UserError` where it is missing, damaged or of another version."""
+    try:
+        scores = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no scores yet; run `diabolo evaluate` on the run") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: unreadable scores ({error}); run `diabolo evaluate` again") from None
+    _check(scores, str(path))
+    return scores
+
+
+def representations(scores: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries of `scores.json` that are scores of a representation."""
+    return {key: value for key, value in scores.items() if key not in ("verdict", "format_version")}
+
+
+def _check(scores: Any, where: str) -> None:
+    """Refuse what is not in the format of `scores.json`."""
+    if not isinstance(scores, dict) or scores.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{where}: not scores of format version {FORMAT_VERSION}; run `diabolo evaluate` again"
+        )
+    verdict = scores.get("verdict", [])
+    if not isinstance(verdict, list) or not all(isinstance(line, str) for line in verdict):
+        raise UserError(f"{where}: 'verdict' is not a list of sentences; run `diabolo evaluate` again")
+    for name, entry in representations(scores).items():
+        if not isinstance(entry, dict) or not _number(entry.get("effective_rank"), 0, float("inf")):
+            raise UserError(f"{where}: '{name}' has no effective_rank; run `diabolo evaluate` again")
+        for probe in PROBES.entries.keys() & entry.keys():
+            if not isinstance(entry[probe], dict) or not _number(entry[probe].get("accuracy"), 0, 1):
+                raise UserError(
+                    f"{where}: '{name}' has no accuracy from 0 to 1 for {probe}; run `diabolo evaluate` again"
+                )
+
+
+def _number(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and low <= value <= high

@@ -1,0 +1,91 @@
+"""The verdict: what the numbers of a run mean, in plain words, and from the numbers alone."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+PROBES = {
+    "knn": "kNN",
+    "linear": "linear",
+}  # the probes a verdict rests on: both cheap, and hard to tune wrong
+
+# Fewer directions than this are a collapse at any width of 4 or more: the examples lie near one line.
+COLLAPSED_RANK = 2.0
+# Dimensional collapse begins to be worth a word where less than a tenth of the width is in use …
+NARROW_SHARE = 0.1
+# … unless the data or the architecture is itself that narrow: training must have lost half of what was there.
+LOST_SHARE = 0.5
+# Two accuracies differ when they are this many standard errors apart: about 1 chance in 20 of a false word.
+STANDARD_ERRORS = 2.0
+
+Entry = Mapping[str, Any]
+
+
+def verdict(scores: Mapping[str, Any]) -> list[str]:
+    """Sentences on the representation `scores["encoder"]`, in the format of `scores.json`.
+
+    It is set beside "random", "pca" and "pixels" where `scores` has them; without labels, by its rank only.
+    """
+    encoder = scores["encoder"]
+    lines = [_dimensions(scores)]
+    if random := scores.get("random"):
+        sides = compare(encoder, random)
+        failed = bool(sides) and 1 not in sides.values()
+        line = _against(encoder, random, "a random encoder of the same architecture")
+        lines += [f"failed: {line}" if failed else line] if line else []
+    if pca := scores.get("pca"):
+        lines += filter(None, [_against(encoder, pca, f"PCA to {pca['width']} dimensions")])
+    if pixels := scores.get("pixels"):
+        lines += filter(None, [_against(encoder, pixels, "raw pixels")])
+    if not PROBES.keys() & encoder.keys():
+        lines.append("not scored by kNN or a linear probe: judged by its rank only")
+    return lines
+
+
+def compare(one: Entry, other: Entry) -> dict[str, int]:
+    """Per probe that both have: 1 where `one` is better, −1 where it is worse, 0 within the test set's error.
+
+    The error is binomial, of two independent accuracies. They share their test set, so it errs towards 0.
+    """
+    sides = {}
+    for probe in PROBES:
+        if probe in one and probe in other:
+            p, q = one[probe]["accuracy"], other[probe]["accuracy"]
+            error = math.sqrt(p * (1 - p) / one["test_size"] + q * (1 - q) / other["test_size"])
+            sides[probe] = int(math.copysign(1, p - q)) if abs(p - q) > STANDARD_ERRORS * error else 0
+    return sides
+
+
+def _dimensions(scores: Mapping[str, Any]) -> str:
+    """How many dimensions carry information, and whether that is a collapse."""
+    encoder = scores["encoder"]
+    rank, width = encoder["centred_rank"], encoder["width"]
+    count = f"{rank:.0f} of {width} dimensions carry information"
+    collapsed = rank < (
+        COLLAPSED_RANK if width >= 2 * COLLAPSED_RANK else 1.0
+    )  # below 1: no variation at all
+    before = [min(scores[name]["centred_rank"], width) for name in ("random", "pixels") if name in scores]
+    narrow = rank < NARROW_SHARE * width and rank < LOST_SHARE * min(before, default=math.inf)
+    if not collapsed and not narrow:
+        return count
+    sides = compare(encoder, scores["random"]) if "random" in scores else {}
+    if sides and set(sides.values()) == {1}:
+        return f"{count}: narrow, yet better than a random encoder"
+    return f"collapsed: {count}" if collapsed else f"{count}: likely collapse"
+
+
+def _against(encoder: Entry, reference: Entry, words: str) -> str:
+    """One sentence on the probes that both have, such as "beats PCA to 64 dimensions on kNN (91.0 % …)"."""
+    verbs = {1: "beats", 0: "cannot be told apart from", -1: "does not beat"}
+    sides = compare(encoder, reference)
+    clauses: list[str] = []
+    for side, verb in verbs.items():
+        figures = [
+            f"{PROBES[probe]} ({100 * encoder[probe]['accuracy']:.1f} % against "
+            f"{100 * reference[probe]['accuracy']:.1f} %)"
+            for probe in sides
+            if sides[probe] == side
+        ]
+        if figures:
+            clauses.append(f"{verb} {'it' if clauses else words} on {' and '.join(figures)}")
+    return "; ".join(clauses)

@@ -1,0 +1,103 @@
+"""What a method is: a network whose `forward` is its loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from diabolo.errors import unknown
+from diabolo.networks.backbone import Backbone
+
+
+class Terms(NamedTuple):
+    """A loss and what it is made of, averaged over this process's examples."""
+
+    total: Tensor  # what is minimised
+    parts: dict[str, Tensor]  # 0-d, under the paper's names
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method asks of the batch and of the loop."""
+
+    views: tuple[int, int | None] = (1, None)  # fewest and most views of an example
+    local_views: bool = False  # smaller crops beside the global ones
+    labels: bool = False
+    features: bool = False  # `before_epoch` wants the representation of the whole training split
+    synchronise: bool = True  # batch norm sees all processes' examples
+
+
+class Method(nn.Module):
+    """A way to train an encoder.
+
+    A subclass writes `forward` and lists its settings as keyword-only parameters. Its positional parameters
+    are given by name: `encoder` (Backbone), `decoder` (DecoderFactory), `shape`, `classes`, `size`
+    (number of training examples).
+    """
+
+    needs: ClassVar[Needs] = Needs()
+    spaces: ClassVar[tuple[str, ...]] = ("h", "map")  # what `represent` offers; the first is the default
+
+    def __init__(self, encoder: Backbone) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, batch: Any) -> Terms:
+        """The loss of a `Batch`. Data parallelism and compilation wrap this call."""
+        raise NotImplementedError
+
+    def represent(self, x: Tensor, space: str | None = None) -> Tensor:
+        """The representation: [n, *shape] → [n, D].
+
+        space: "h", the encoder's feature; "map", its last feature map, flattened; "z" where the subclass
+        has a latent or an embedding; None for the method's default.
+        """
+        space = space or self.spaces[0]
+        if space not in self.spaces:
+            raise unknown("space", space, self.spaces)
+        if space == "map":
+            return self.encoder.map(x)
+        h = self.encoder(x)
+        return self.embed(h) if space == "z" else h
+
+    def embed(self, h: Tensor) -> Tensor:
+        """From the feature h to the space "z", for methods that offer it."""
+        raise NotImplementedError
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """What the optimiser gets: biases, norms and other vectors are not decayed."""
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+
+    def after_step(self, progress: float) -> None:
+        """Called after each optimiser step, for momentum networks and queues: it changes buffers only."""
+
+    def before_epoch(self, features: Tensor) -> None:
+        """Called before each epoch with the training split's features [N, D], if `needs.features`."""
+
+
+class DecoderFactory(Protocol):
+    """Builds a decoder of images: `decoder(latent, channels)` is a module [n, latent] → [n, channels, H, W].
+
+    `channels` is a multiple of the image's own, as the likelihood needs.
+    """
+
+    def __call__(self, latent: int, channels: int) -> nn.Module: ...
+
+
+@runtime_checkable
+class Generative(Protocol):
+    """What a method with a decoder offers beside."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """[n, d] → images [n, *shape] in [0, 1]'s units."""
+        ...
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """[n, *shape] → its reconstruction from the mean of the posterior."""
+        ...

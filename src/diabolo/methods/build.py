@@ -1,0 +1,77 @@
+"""From a recipe and what is known of the data to a method with its networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from diabolo.components import CUSTOM
+from diabolo.data.images import Images
+from diabolo.errors import UserError
+from diabolo.methods.base import Method
+from diabolo.networks.backbone import Backbone
+from diabolo.recipe import Recipe
+from diabolo.seeds import seed_for
+from diabolo.tables import DECODERS, ENCODERS, METHODS
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a method must know of its data, kept in the run folder so that it can be rebuilt without them."""
+
+    shape: tuple[int, ...]  # of one example
+    classes: tuple[str, ...]  # empty where there are no labels
+    size: int  # training examples
+    mean: tuple[float, ...]  # of each channel (or entry of a vector), over train, as the networks see it
+    std: tuple[float, ...]
+
+
+def facts_of(train: Images) -> Facts:
+    """Count, and measure each channel's mean and standard deviation."""
+    mean, std = _moments(train.pixels)
+    return Facts(train.shape, train.classes, len(train), tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def build_method(recipe: Recipe, facts: Facts, custom: Mapping[str, nn.Module] | None = None) -> Method:
+    """Construct the method of a complete recipe, initialised from its seed.
+
+    custom: the user's own "encoder", where the recipe says so.
+    """
+    assert recipe.encoder is not None, "complete the recipe first"
+    torch.manual_seed(seed_for(recipe.seed, "initialisation"))
+    if recipe.encoder["name"] == CUSTOM:
+        if not custom or "encoder" not in custom:
+            raise UserError("this run's encoder is a module of yours: pass it again as encoder=…")
+        network = custom["encoder"]
+    else:
+        network = ENCODERS.build(recipe.encoder, shape=facts.shape)
+    moments = (torch.tensor(facts.mean), torch.tensor(facts.std)) if recipe.data.normalise else (None, None)
+
+    def decoder(latent: int, channels: int) -> nn.Module:
+        assert recipe.decoder is not None, "complete the recipe first"
+        return DECODERS.build(recipe.decoder, latent=latent, shape=(channels, *facts.shape[1:]))
+
+    method: Method = METHODS.build(
+        recipe.method,
+        encoder=Backbone(network, facts.shape, *moments),
+        decoder=decoder,
+        shape=facts.shape,
+        classes=len(facts.classes),
+        size=facts.size,
+    )
+    return method
+
+
+def _moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Per channel of uint8 images [N, C, H, W] in units of [0, 1], or per entry of vectors [N, F]."""
+    if pixels.dtype != torch.uint8:
+        std, mean = torch.std_mean(pixels.double(), 0, correction=0)
+        return mean, std
+    counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in pixels.unbind(1)]).double()
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    share = counts / counts.sum(1, keepdim=True)
+    mean = share @ levels
+    return mean, (share @ levels.square() - mean.square()).clamp(min=0).sqrt()

@@ -1,0 +1,14 @@
+"""Small heads on top of a feature: projectors, predictors, latent heads."""
+
+from torch import nn
+
+
+def hidden_layer(before: int, after: int) -> nn.Sequential:
+    """Linear–BN–ReLU; the norm brings the bias."""
+    return nn.Sequential(nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU())
+
+
+def mlp_head(*widths: int) -> nn.Sequential:
+    """A hidden layer for each inner width, then a linear layer: [n, widths[0]] → [n, widths[-1]]."""
+    hidden = [hidden_layer(a, b) for a, b in zip(widths[:-2], widths[1:-1], strict=True)]
+    return nn.Sequential(*hidden, nn.Linear(widths[-2], widths[-1]))

@@ -1,0 +1,153 @@
+"""Batch norm whose statistics do not depend on how a batch is cut over processes.
+
+PyTorch's own synchronised batch norm refuses CPUs. These are `nn.BatchNorm1d` and `2d` with another forward
+pass in training: the same parameters, buffers and keys, and the same in evaluation.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from diabolo.distributed import gather, mean_over_processes, world_size
+from diabolo.errors import UserError
+from diabolo.precision import upcast
+
+
+class _Tracking(_BatchNorm):
+    """Batch norm that is handed the moments it tracks."""
+
+    @torch.no_grad()
+    def track(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics [C] towards a batch's; with momentum None they average all batches."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked += 1
+        rate = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), rate)
+
+
+class _Synchronised(_Tracking):
+    """In training, the statistics are of all processes' examples; each process holds equally many."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or world_size() == 1:
+            return super().forward(x)
+        mean, variance = synchronised_moments(x)
+        n = world_size() * x.numel() // x.shape[1]
+        self.track(mean, variance * (n / (n - 1)))
+        out = (upcast(x) - _spread(mean, x)) * _spread((variance + self.eps).rsqrt(), x)
+        if self.affine:
+            out = out * _spread(self.weight, x) + _spread(self.bias, x)
+        return out.to(x.dtype)
+
+
+class _Grouped(_Tracking):
+    """In training, each group of `size` consecutive examples is normalised by its own statistics."""
+
+    size: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        if len(x) % self.size:
+            raise UserError(
+                f"batch norm over groups of {self.size} needs a batch of a multiple of that on each process, "
+                f"got {len(x)}: change training.batch_size or the group"
+            )
+        parts = x.split(self.size)
+        precise = torch.promote_types(x.dtype, torch.float32)
+        moments = torch.zeros(2, len(parts), self.num_features, dtype=precise, device=x.device)
+        # with momentum 1, "running" statistics are the group's own: one fused pass gives both
+        out = torch.cat(
+            [
+                F.batch_norm(part, mean, variance, self.weight, self.bias, True, 1.0, self.eps)
+                for part, mean, variance in zip(parts, *moments, strict=True)
+            ]
+        )
+        self.track(*mean_over_processes(moments.mean(1)))
+        return out
+
+
+class _Synchronised1d(_Synchronised, nn.BatchNorm1d):
+    pass
+
+
+class _Synchronised2d(_Synchronised, nn.BatchNorm2d):
+    pass
+
+
+class _Grouped1d(_Grouped, nn.BatchNorm1d):
+    pass
+
+
+class _Grouped2d(_Grouped, nn.BatchNorm2d):
+    pass
+
+
+def synchronise(module: nn.Module) -> nn.Module:
+    """Let every plain batch norm in a module, in place, use the statistics of all processes.
+
+    B examples over several processes then give the outputs, gradients and running statistics of B examples on
+    one. Grouped batch norm stays as it is: its groups lie within a process.
+    """
+    for norm in module.modules():
+        _become(norm, _Synchronised1d, _Synchronised2d)
+    return module
+
+
+def group(module: nn.Module, size: int) -> nn.Module:
+    """Let every plain batch norm in a module, in place, normalise groups of `size` consecutive examples.
+
+    This is ghost batch norm (Hoffer et al. 2017). Scale and shift are shared; the running statistics follow
+    the mean over all groups of all processes. A batch that `size` does not divide is a `UserError`.
+    """
+    for norm in module.modules():
+        _become(norm, _Grouped1d, _Grouped2d)
+        if isinstance(norm, _Grouped):
+            norm.size = size
+    return module
+
+
+@torch.no_grad()
+def estimate(module: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+    """Set the running statistics of every batch norm to their average over batches [n, *shape].
+
+    For networks that were not trained: all else is in evaluation mode meanwhile, and the whole module after.
+    """
+    norms = [norm for norm in module.eval().modules() if isinstance(norm, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    for batch in batches if norms else ():
+        module(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return module.eval()
+
+
+def synchronised_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance [C] of [n, C, …] over all processes' examples, in float32 or better."""
+    x = upcast(x)
+    dims = [d for d in range(x.ndim) if d != 1]
+    variance, mean = torch.var_mean(x, dims, correction=0)
+    means, variances = gather(torch.stack([mean, variance])[None]).unbind(1)  # [processes, C]
+    return means.mean(0), variances.mean(0) + means.var(0, correction=0)
+
+
+def _spread(values: Tensor, x: Tensor) -> Tensor:
+    """[C] → [C, 1, …], to go with [n, C, …]."""
+    return values.view(-1, *(1 for _ in x.shape[2:]))
+
+
+def _become(norm: nn.Module, one: type[nn.BatchNorm1d], two: type[nn.BatchNorm2d]) -> None:
+    """Change a plain batch norm's class, which keeps its tensors, hooks and place."""
+    if type(norm) is nn.BatchNorm1d:
+        norm.__class__ = one
+    elif type(norm) is nn.BatchNorm2d:
+        norm.__class__ = two

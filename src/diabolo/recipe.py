@@ -1,0 +1,226 @@
+"""Recipe: everything that determines a run, as one typed and validated object that reads and writes YAML.
+
+A recipe is laid together from below: defaults, what the method changes, a named or written recipe, options
+of the command line, then each `--set key=value`. `choose_networks` then fills in, from the shape of the
+data, what was left open, so that the recipe kept in a run folder is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from annotated_types import Ge, Gt, Le, Lt
+
+from diabolo.components import complete, given_to, merge
+from diabolo.errors import UserError, unknown
+from diabolo.tables import DECODERS, ENCODERS, METHODS, OPTIMISERS, PROBES, SCHEDULES, VIEWS, MethodEntry
+from diabolo.views.sets import view_set
+
+Spec = dict[str, Any]  # {"name": …, setting: …}, complete
+Positive = Annotated[int, Gt(0)]
+Share = Annotated[float, Gt(0), Lt(1)]
+ViewSet = Literal["none", "simclr", "simvae"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which images, and how they are split. The split does not change with the run's seed."""
+
+    name: str  # a name of the catalog, or a path
+    limit: Positive | None = None  # use only so many training images
+    validation: Share = 0.1  # held out of train: every choice is made on it
+    test: Share = 0.1  # held out where the data brings no test part
+    split_seed: int = 0
+    size: Positive | None = None  # side to resize to, pixels; mixed sizes become 64 when none is given
+    colour: Literal["as-is", "grey", "rgb"] = "as-is"
+    strict: bool = False  # refuse unreadable files instead of skipping them
+    normalise: bool = True  # the network standardises each channel by train's mean and deviation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """How many views of an example, and through which augmentations."""
+
+    count: Positive = 1
+    transforms: ViewSet | list[Annotated[Spec, VIEWS]] = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The budget, and how the step is computed."""
+
+    epochs: Annotated[int, Ge(0)] = 20  # 0: leave the encoder as it was initialised
+    batch_size: Positive = 128  # examples, over all processes
+    accumulate: Positive = 1  # batches per optimiser step
+    clip: Annotated[float, Gt(0)] | None = None  # largest norm of the gradient
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
+    channels_last: bool = True
+    log_every: Positive = 50  # steps
+    checkpoint_every: Positive = 1  # epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How the representation is scored."""
+
+    space: str | None = None  # "h", "z" or "map"; None: the method's own
+    also: tuple[str, ...] = ()  # further spaces to score
+    probes: list[Annotated[Spec, PROBES]] | None = None  # None: linear, MLP and kNN where there are labels
+    live: Annotated[int, Ge(0)] = 1  # epochs between points of the live kNN and rank curve; 0: none
+    references: bool = True  # raw pixels, PCA and the random encoder beside it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One run. Made by `compose` or `from_yaml`, which validate; components are complete mappings."""
+
+    data: Data
+    method: Annotated[Spec, METHODS]
+    views: Views = Views()
+    local_views: Views | None = None  # smaller crops, for methods that take two sizes
+    encoder: Annotated[Spec, ENCODERS] | None = None  # None: chosen from the shape of the data
+    decoder: Annotated[Spec, DECODERS] | None = None  # None: the encoder's mirror
+    optimiser: Annotated[Spec, OPTIMISERS] = "adam"  # type: ignore[assignment]
+    schedule: Annotated[Spec, SCHEDULES] = "constant"  # type: ignore[assignment]
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    seed: Annotated[int, Ge(0), Le(2**31)] = 0
+    init: str | None = None  # a run folder whose weights to start from
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dictionaries and lists of plain values."""
+        return _plain(asdict(self))
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+def from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Validate a nested mapping. Raises `UserError`, one line, that names the key and the nearest valid one."""
+    recipe = Recipe(**complete(Recipe, values))
+    fewest, most = METHODS.load(recipe.method["name"]).needs.views  # type: ignore[attr-defined]
+    if recipe.views.count < fewest or (most is not None and recipe.views.count > most):
+        wanted = f"{fewest} to {most}" if most and most > fewest else f"{'at least ' * (most is None)}{fewest}"
+        raise UserError(
+            f"views.count: method '{recipe.method['name']}' takes {wanted} views of an example, got {recipe.views.count}"
+        )
+    return recipe
+
+
+def from_yaml(text: str, where: str = "recipe") -> Recipe:
+    return from_dict(_parse(text, where))
+
+
+def compose(
+    layers: Sequence[Mapping[str, Any]], settings: Sequence[str] | Mapping[str, Any] = ()
+) -> Recipe:
+    """Lay partial recipes over one another, then the settings, and validate the whole.
+
+    settings: "key=value" with dots for depth and YAML values, or a mapping of the same.
+    """
+    pairs = list(settings.items()) if isinstance(settings, Mapping) else [_pair(text) for text in settings]
+    values: dict[str, Any] = {}
+    for layer in layers:
+        values = merge(values, layer)
+    for key, value in pairs:
+        values = _assign(values, key, value)
+    spec = values.get("method")
+    name = spec.get("name") if isinstance(spec, Mapping) else spec
+    if not isinstance(name, str):
+        raise UserError("which method? name one with --method, or a recipe with --recipe; see 'diabolo methods'")
+    if "data" not in values:
+        raise UserError("which data? name a data set or a path; see 'diabolo datasets'")
+    entry = METHODS[name]
+    assert isinstance(entry, MethodEntry)
+    return from_dict(merge(entry.recipe, values))
+
+
+def complete_for(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
+    """Fill in what depends on the data's shape: networks and augmentations."""
+    from diabolo.networks import default_encoder, mirror
+
+    encoder = recipe.encoder or ENCODERS.complete(default_encoder(shape), "encoder")
+    decoder = recipe.decoder
+    if decoder is None and "decoder" in given_to(METHODS.load(recipe.method["name"])):
+        decoder = DECODERS.complete(mirror(encoder), "decoder")
+    return replace(
+        recipe,
+        encoder=encoder,
+        decoder=decoder,
+        views=_with_transforms(recipe.views, shape),
+        local_views=recipe.local_views and _with_transforms(recipe.local_views, shape),
+    )
+
+
+def named_recipes() -> dict[str, str]:
+    """The recipes that ship with the package: name → the first line of its header."""
+    files = (resources.files("diabolo") / "recipes").iterdir()
+    texts = {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in files if file.name.endswith(".yaml")}
+    return {name: text.splitlines()[0].lstrip("# ") for name, text in sorted(texts.items())}
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The values of a named recipe, or of a YAML file of the user's."""
+    if name.endswith((".yaml", ".yml")):
+        if not Path(name).is_file():
+            raise UserError(f"no recipe file at {name}")
+        return _parse(Path(name).read_text("utf-8"), name)
+    if name not in named_recipes():
+        raise unknown("recipe", name, named_recipes())
+    return _parse((resources.files("diabolo") / "recipes" / f"{name}.yaml").read_text("utf-8"), name)
+
+
+def _with_transforms(views: Views, shape: tuple[int, ...]) -> Views:
+    if not isinstance(views.transforms, str):
+        return views
+    specs = view_set(views.transforms, shape)
+    return replace(views, transforms=[VIEWS.complete(spec, "views.transforms") for spec in specs])
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text}: write it as key=value, for example --set training.epochs=5")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {text}: the value is not valid YAML") from None
+
+
+def _assign(values: Any, key: str, value: Any) -> Any:
+    """Set one nested value in a copy; parts of a list are addressed by position or by the component's name."""
+    first, _, rest = key.partition(".")
+    if isinstance(values, list):
+        names = [item["name"] if isinstance(item, Mapping) else item for item in values]
+        if first not in names and not (first.isdecimal() and int(first) < len(values)):
+            raise unknown("list item", first, [str(name) for name in names])
+        i = names.index(first) if first in names else int(first)
+        return [*values[:i], _assign(values[i], rest, value) if rest else value, *values[i + 1 :]]
+    values = {"name": values} if isinstance(values, str) else dict(values or {})
+    below = _assign(values.get(first), rest, value) if rest else value
+    return merge(values, {first: below}) if isinstance(below, Mapping) else values | {first: below}
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: expected a mapping of recipe keys")
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that YAML and JSON read back what was written."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,275 @@
+"""What a run looks like: curves, reconstructions, latents, the confusion matrix.
+
+Every figure is drawn once, in the colours of the light theme. `inline` turns those colours into CSS
+variables, so that the same figure follows the page into the dark.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+Array = npt.NDArray[Any]
+
+# The ten class colours are Petroff's (2021, arXiv:2107.02270), chosen to stay apart under colour-vision
+# deficiencies; the dark theme lightens those that would sink into its background.
+LIGHT = {
+    "paper": "#ffffff",
+    "ink": "#1c1e22",
+    "muted": "#666b73",
+    "rule": "#dcdee1",
+    "accent": "#2f66c5",
+    "class-0": "#3f90da",
+    "class-1": "#ffa90e",
+    "class-2": "#bd1f01",
+    "class-3": "#94a4a2",
+    "class-4": "#832db6",
+    "class-5": "#a96b59",
+    "class-6": "#e76300",
+    "class-7": "#b9ac70",
+    "class-8": "#717581",
+    "class-9": "#92dadd",
+}
+DARK = LIGHT | {
+    "paper": "#15171a",
+    "ink": "#e6e5e1",
+    "muted": "#9a9ea6",
+    "rule": "#34373c",
+    "accent": "#82abf2",
+    "class-2": "#d8321a",
+    "class-4": "#a15ad6",
+}
+ON_ACCENT = "#fefefe"  # text on the heat of a confusion matrix, which is the same in both themes
+CSS_NAMES = {colour: name for name, colour in LIGHT.items()}
+PALETTE = [colour for name, colour in LIGHT.items() if name.startswith("class-")]
+
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 8,
+    "text.color": LIGHT["ink"],
+    "text.parse_math": False,  # class names are text, whatever signs they hold
+    "axes.edgecolor": LIGHT["rule"],
+    "axes.facecolor": "none",
+    "axes.labelcolor": LIGHT["muted"],
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9,
+    "axes.unicode_minus": True,
+    "legend.frameon": False,
+    "xtick.color": LIGHT["rule"],
+    "ytick.color": LIGHT["rule"],
+    "xtick.labelcolor": LIGHT["muted"],
+    "ytick.labelcolor": LIGHT["muted"],
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "figure.facecolor": "none",
+    "figure.constrained_layout.use": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "diabolo",  # the same figure gives the same bytes
+}
+styled = rc_context(
+    STYLE
+)  # a decorator: figures take their style where they are made and where they are saved
+
+CURVE_POINTS = 400  # longer curves are averaged in groups
+TILE = 96  # largest side of a reconstruction, pixels
+NUMBERED = 20  # classes up to which a confusion matrix can carry its numbers
+
+
+class Series(NamedTuple):
+    """One curve: y [n] over x [n], named; x is counted in epochs."""
+
+    name: str
+    x: Array
+    y: Array
+
+
+def series(metrics: Sequence[Mapping[str, Any]]) -> list[Series]:
+    """The curves in the rows of `metrics.jsonl`: the loss, its terms, then kNN accuracy in percent and rank.
+
+    Steps become epochs through the last row, whose "epoch" counts the epochs done.
+    """
+    train = [row for row in metrics if row["kind"] == "train"]
+    live = [row for row in metrics if row["kind"] == "curve"]
+    last = max(live or train, key=lambda row: row["step"], default={})
+    pace = last["step"] / last["epoch"] if last.get("epoch") else 1.0
+
+    def read(rows: list[Mapping[str, Any]], key: str, name: str, scale: float = 1) -> Series:
+        pairs = [(row["step"] / pace, scale * row[key]) for row in rows if row.get(key) is not None]
+        x, y = np.array(pairs, dtype=float).reshape(-1, 2).T
+        return Series(name, _thin(x), _thin(y))
+
+    terms = dict.fromkeys(key for row in train for key in row if key not in ("kind", "step", "epoch", "lr"))
+    curves = [read(train, term, term) for term in terms]
+    curves += [read(live, "knn", "kNN accuracy, %", 100), read(live, "rank", "effective rank")]
+    return [curve for curve in curves if len(curve.x)]
+
+
+@styled
+def curve(one: Series) -> Figure:
+    """A single curve without its name, for a page that prints the name itself."""
+    figure = Figure(figsize=(3.1, 1.75))
+    _draw_curve(figure.add_subplot(), one)
+    return figure
+
+
+@styled
+def curves(many: Sequence[Series]) -> Figure:
+    """All curves as small panels, three to a row."""
+    columns = min(3, len(many))
+    rows = -(-len(many) // columns)
+    figure = Figure(figsize=(3.1 * columns, 1.95 * rows))
+    for place, one in enumerate(many, start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.set_title(one.name)
+        _draw_curve(axes, one)
+    return figure
+
+
+@styled
+def reconstructions(rows: Mapping[str, Array]) -> Figure:
+    """Rows of images [n, C, H, W] in [0, 1], each under its name."""
+    strips = {name: strip(images) for name, images in rows.items()}
+    height, width = next(iter(strips.values())).shape[:2]
+    figure = Figure(figsize=(6.5, len(strips) * (6.5 * height / width + 0.3)))
+    for place, (name, image) in enumerate(strips.items(), start=1):
+        axes = figure.add_subplot(len(strips), 1, place)
+        axes.set_title(name)
+        axes.imshow(image, interpolation="none")
+        axes.set_axis_off()
+    return figure
+
+
+@styled
+def scatter(planes: Mapping[str, Array], labels: Array | None, classes: Sequence[str]) -> Figure:
+    """Points [n, 2] in each plane, coloured by class; a legend where it can hold all classes."""
+    figure = Figure(figsize=(3.6 * len(planes), 3.9))
+    palette = np.array(colours(len(classes)))
+    for place, (name, points) in enumerate(planes.items(), start=1):
+        axes = figure.add_subplot(1, len(planes), place, aspect="equal")
+        axes.set_title(name)
+        axes.set_axis_off()
+        c = LIGHT["accent"] if labels is None else palette[labels]
+        axes.scatter(points[:, 0], points[:, 1], s=5, c=c, alpha=0.8, linewidths=0)
+    if labels is not None and len(classes) <= NUMBERED:
+        for name, colour in zip(classes, palette, strict=True):
+            axes.scatter([], [], s=14, color=colour, label=_short(name))
+        handles, names = axes.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=5, handletextpad=0.1)
+    return figure
+
+
+@styled
+def confusion(counts: Array, classes: Sequence[str]) -> Figure:
+    """Counts [K, K], true class down, predicted class across; the colour is the share of the row."""
+    k = len(classes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    heat = np.empty((k, k, 4))
+    heat[..., :3] = to_rgb(LIGHT["accent"])
+    heat[..., 3] = np.sqrt(share)  # so that the rarer errors can be seen
+    side = np.clip(0.36 * k + 0.8, 3.5, 8)
+    figure = Figure(figsize=(side, side))
+    axes = figure.add_subplot(aspect="equal", xlabel="predicted", ylabel="true")
+    axes.imshow(heat, interpolation="none")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    names = [_short(name) for name in classes]
+    named = range(k) if k <= 2 * NUMBERED else range(0)
+    axes.set_xticks(named, names[: len(named)], rotation=90 if max(map(len, names)) > 2 else 0)
+    axes.set_yticks(named, names[: len(named)])
+    if k <= NUMBERED:
+        for row, column in np.argwhere(counts):
+            colour = ON_ACCENT if heat[row, column, 3] > 0.6 else LIGHT["ink"]
+            text = f"{counts[row, column]}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=7)
+    return figure
+
+
+@styled
+def save(figure: Figure, kind: str) -> bytes:
+    """A figure as the bytes of a file: "png" on white, or "svg" without a background."""
+    file = BytesIO()
+    facecolor = LIGHT["paper"] if kind == "png" else "none"
+    metadata = {"Date": None} if kind == "svg" else None
+    figure.savefig(file, format=kind, dpi=200, facecolor=facecolor, metadata=metadata)
+    return file.getvalue()
+
+
+def inline(figure: Figure, name: str) -> str:
+    """A figure as an <svg> element for the page; `name` keeps its ids apart from those of other figures."""
+    svg = save(figure, "svg").decode()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    return re.sub(r"#[0-9a-f]{6}\b", lambda match: css(match.group()), svg)
+
+
+def css(colour: str) -> str:
+    """A colour of the light theme as the CSS variable that follows the theme; others unchanged."""
+    return f"var(--{CSS_NAMES[colour]})" if colour in CSS_NAMES else colour
+
+
+def colours(k: int) -> list[str]:
+    """One colour for each of k classes: the palette up to ten, else steps along a rainbow."""
+    if k <= len(PALETTE):
+        return PALETTE[:k]
+    return [to_hex(colour) for colour in colormaps["turbo"](np.linspace(0.08, 0.92, k))]
+
+
+def shrink(images: Array, most: int) -> Array:
+    """Average blocks of pixels until no side of [n, C, H, W] is longer than `most`."""
+    n, channels, height, width = images.shape
+    block = -(-max(height, width) // most)
+    height, width = max(height // block, 1), max(width // block, 1)
+    images = images[:, :, : height * block, : width * block]
+    return images.reshape(n, channels, height, -1, width, images.shape[3] // width).mean(axis=(3, 5))
+
+
+def picture(images: Array) -> Array:
+    """Any number of channels as colour, their mean as grey unless C = 3: [n, C, H, W] → [n, H, W, 3]."""
+    if images.shape[1] != 3:
+        images = np.repeat(images.mean(axis=1, keepdims=True), 3, axis=1)
+    return images.transpose(0, 2, 3, 1)
+
+
+def strip(images: Array) -> Array:
+    """Images [n, C, H, W] in [0, 1] side by side, clear gaps between: uint8 [H, n·(W + gap) − gap, 4]."""
+    tiles = np.rint(picture(shrink(images, TILE)).clip(0, 1) * 255)
+    n, height, width, _ = tiles.shape
+    gap = max(1, width // 14)
+    canvas = np.zeros((height, n, width + gap, 4), dtype=np.uint8)
+    canvas[:, :, :width, :3] = tiles.transpose(1, 0, 2, 3)
+    canvas[:, :, :width, 3] = 255
+    return canvas.reshape(height, -1, 4)[:, :-gap]
+
+
+def _draw_curve(axes: Axes, one: Series) -> None:
+    colour = LIGHT["accent"]
+    axes.plot(one.x, one.y, color=colour, linewidth=1.3, solid_joinstyle="round")
+    axes.plot(one.x[-1:], one.y[-1:], "o", color=colour, markersize=3.5)
+    axes.set_xlabel("epoch")
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.grid(axis="y", color=LIGHT["rule"], linewidth=0.6)
+    axes.spines["left"].set_visible(False)
+    axes.ticklabel_format(axis="y", useOffset=False, scilimits=(-4, 6))
+
+
+def _thin(values: Array) -> Array:
+    groups = np.array_split(values, min(len(values), CURVE_POINTS) or 1)
+    return np.array([group.mean() for group in groups if len(group)])
+
+
+def _short(name: str, most: int = 18) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"

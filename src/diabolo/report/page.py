@@ -1,0 +1,221 @@
+"""The page: what a run found, in one HTML file that needs nothing else to be read."""
+
+import math
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import yaml
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from PIL import Image
+
+from diabolo.report import figures, projection
+from diabolo.report.figures import Array
+from diabolo.report.table import probe_title, table
+
+LAYERS = 8  # in which points are drawn, so that no class lies on top of all others
+FEWEST_POINTS = 5
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """What went in, what came out and, if not the input, what the encoder saw: [n, C, H, W] in [0, 1]."""
+
+    input: Array
+    output: Array
+    view: Array | None = None
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Test features [N, D]; labels int [N], positions in `classes`; thumbnails uint8 [N, C, H, W]."""
+
+    features: Array
+    labels: Array | None = None
+    classes: Sequence[str] = ()
+    thumbnails: Array | None = None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts int [K, K]: rows are true classes, columns predicted ones. probe: whose predictions they are."""
+
+    counts: Array
+    classes: Sequence[str]
+    probe: str = "linear"
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything a report can show. What is missing leaves its section out.
+
+    summary: the key facts, name → value. verdict: sentences, the most important first.
+    scores: as in `scores.json`, the run's own first: representation → {"width", "effective_rank",
+        probe: {"accuracy"}}; entries of another kind are ignored.
+    references: words that tell a reference row by its name.
+    metrics: the rows of `metrics.jsonl`. recipe, environment: plain values, shown as YAML.
+    """
+
+    title: str
+    summary: Mapping[str, str] = field(default_factory=dict)
+    verdict: Sequence[str] = ()
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    references: Sequence[str] = ("pixels", "pca", "random", "supervised")
+    metrics: Sequence[Mapping[str, Any]] = ()
+    reconstructions: Reconstructions | None = None
+    latents: Latents | None = None
+    confusion: Confusion | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write(folder: Path, content: Content) -> Path:
+    """Write `figures/` and `report.html` into a folder and return the page's path.
+
+    Each file appears whole or not at all; the page, which needs none of the others, comes last.
+    """
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    parts: dict[str, Any] = {
+        "curves": _curves(folder, content.metrics),
+        "reconstructions": _reconstructions(folder, content.reconstructions),
+        "latents": _latents(folder, content.latents),
+        "confusion": _confusion(folder, content.confusion),
+    }
+    html = _template().render(
+        parts,
+        content=content,
+        scores=table(content.scores, content.references),
+        recipe=_yaml(content.recipe),
+        environment=_yaml(content.environment),
+        light=figures.LIGHT,
+        dark=figures.DARK,
+    )
+    path = folder / "report.html"
+    _write(path, html.encode())
+    return path
+
+
+def number(value: float) -> str:
+    """A figure of any size in about four digits: 12345.6 → 12,346; 0.0123456 → 0.01235."""
+    if not math.isfinite(value):
+        return str(value)
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return text.replace("-", "−")
+
+
+def _curves(folder: Path, metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    many = figures.series(metrics)
+    if many:
+        _save(folder, "curves", figures.curves(many))
+    return [
+        {
+            "name": one.name,
+            "last": number(one.y[-1]),
+            "svg": Markup(figures.inline(figures.curve(one), f"curve-{i}")),
+        }
+        for i, one in enumerate(many)
+    ]
+
+
+def _reconstructions(folder: Path, images: Reconstructions | None) -> dict[str, str]:
+    if images is None:
+        return {}
+    rows = {"Input": images.input, "View": images.view, "Output": images.output}
+    shown = {name: row for name, row in rows.items() if row is not None}
+    _save(folder, "reconstructions", figures.reconstructions(shown), kinds=("png",))
+    return {name: _data_uri("png", _png(figures.strip(row))) for name, row in shown.items()}
+
+
+def _latents(folder: Path, latents: Latents | None) -> dict[str, Any]:
+    """What the template draws: planes of points, drawn in layers and by class, in the order of the sprite."""
+    if latents is None or len(latents.features) < FEWEST_POINTS:
+        return {}
+    chosen = projection.choose(len(latents.features))
+    groups = np.zeros(len(chosen), dtype=int) if latents.labels is None else latents.labels[chosen]
+    layer = np.arange(len(chosen)) * LAYERS // len(chosen)
+    order = np.lexsort((groups, layer))
+    chosen, groups, layer = chosen[order], groups[order], layer[order]
+
+    components, share = projection.pca(latents.features)
+    if not share.any():
+        return {"planes": {}}
+    planes = {
+        "PCA": components[chosen],
+        "t-SNE": projection.tsne(latents.features[chosen], components[chosen]),
+    }
+    labels = None if latents.labels is None else groups
+    _save(folder, "latents", figures.scatter(planes, labels, latents.classes), kinds=("png",))
+
+    colours = [figures.css(colour) for colour in figures.colours(len(latents.classes))]
+    runs = np.flatnonzero(np.diff(groups, prepend=-1) | np.diff(layer, prepend=-1))
+    thumbnails = latents.thumbnails
+    return {
+        "shown": len(chosen),
+        "total": len(latents.features),
+        "share": [f"{100 * part:.0f}" for part in share],
+        "legend": [] if labels is None else list(zip(latents.classes, colours, strict=True)),
+        "groups": [int(groups[run]) for run in runs],
+        "planes": {name: _dots(points, runs) for name, points in planes.items()},
+        "sprite": None if thumbnails is None else _data_uri("webp", projection.sprite(thumbnails[chosen])),
+        "columns": projection.SPRITE_COLUMNS,
+        "rows": -(-len(chosen) // projection.SPRITE_COLUMNS),
+        "aspect": 1 if thumbnails is None else thumbnails.shape[3] / thumbnails.shape[2],
+    }
+
+
+def _dots(points: Array, runs: Array) -> list[str]:
+    """Points [n, 2] as dots in a square of side 1000: one SVG path from each start in `runs` to the next."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    scaled = 500 + 970 * (points - (low + high) / 2) / (high - low).max()
+    dots = [f"M{x:.0f} {1000 - y:.0f}h.1" for x, y in scaled]
+    return ["".join(dots[start:stop]) for start, stop in zip(runs, [*runs[1:], len(dots)], strict=True)]
+
+
+def _confusion(folder: Path, confusion: Confusion | None) -> dict[str, Any]:
+    if confusion is None:
+        return {}
+    figure = figures.confusion(confusion.counts, confusion.classes)
+    _save(folder, "confusion", figure)
+    return {"probe": probe_title(confusion.probe), "svg": Markup(figures.inline(figure, "confusion"))}
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(resources.files(__package__).joinpath("template.html").read_text("utf-8"))
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=88) if values else ""
+
+
+def _png(pixels: Array) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "png", optimize=True)
+    return file.getvalue()
+
+
+def _data_uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{b64encode(data).decode()}"
+
+
+def _save(folder: Path, name: str, figure: Figure, kinds: Sequence[str] = ("png", "svg")) -> None:
+    for kind in kinds:
+        _write(folder / "figures" / f"{name}.{kind}", figures.save(figure, kind))
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,77 @@
+"""The score table: accuracies in percent, the run's own representations against the references."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PROBES = {"linear": "Linear", "mlp": "MLP", "knn": "kNN", "finetune": "Fine-tuned"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One accuracy. mark: "best" among the run's own in its column; "ahead", a reference beyond that best."""
+
+    percent: float | None
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One representation: its cells stand in the order of the table's probes."""
+
+    name: str
+    reference: bool
+    width: int
+    rank: float | None
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column titles and rows."""
+
+    probes: Sequence[str]
+    rows: Sequence[Row]
+
+
+def table(scores: Mapping[str, Any], references: Sequence[str] = ()) -> Table:
+    """Lay out `scores.json`. A row whose name holds one of the words in `references` is a reference."""
+    entries = {
+        name: entry for name, entry in scores.items() if isinstance(entry, Mapping) and "width" in entry
+    }
+    percents = {name: _percents(entry) for name, entry in entries.items()}
+    own = [name for name in entries if not set(references) & set(name.lower().split())]
+    probes = list(dict.fromkeys(probe for row in percents.values() for probe in row))
+    best = {probe: max((percents[name].get(probe, 0) for name in own), default=100) for probe in probes}
+
+    def cell(name: str, probe: str) -> Cell:
+        percent = percents[name].get(probe)
+        if percent is None:
+            return Cell(None)
+        if name in own:
+            return Cell(percent, "best" if percent == best[probe] else "")
+        return Cell(percent, "ahead" if percent > best[probe] else "")
+
+    rows = [
+        Row(
+            name,
+            name not in own,
+            entry["width"],
+            entry.get("effective_rank"),
+            [cell(name, p) for p in probes],
+        )
+        for name, entry in entries.items()
+    ]
+    return Table([probe_title(probe) for probe in probes], rows)
+
+
+def probe_title(probe: str) -> str:
+    return PROBES.get(probe, probe)
+
+
+def _percents(entry: Mapping[str, Any]) -> dict[str, float]:
+    """The accuracy of each probe that has one, in percent, to the one decimal that is shown and compared."""
+    scores = {probe: score for probe, score in entry.items() if isinstance(score, Mapping)}
+    return {
+        probe: round(100 * s["accuracy"], 1) for probe, s in scores.items() if s.get("accuracy") is not None
+    }

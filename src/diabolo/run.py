@@ -1,0 +1,193 @@
+"""Run: a folder on disk, and what can be done with it.
+
+    recipe.yaml        complete and resolved          metrics.jsonl      one object a line
+    data.json          what the networks must know    checkpoints/       safetensors, the newest two
+    environment.json   where and with what it ran     model.safetensors  the trained method
+    scores.json        the table and the verdict      report.html, figures/
+
+Nothing in it is executed when it is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from diabolo.data.images import Images
+from diabolo.errors import UserError
+from diabolo.evaluation.features import extract
+from diabolo.evaluation.suite import read_scores
+from diabolo.files import read_tensors, write_json, write_tensors, write_text
+from diabolo.methods.base import Method
+from diabolo.methods.build import Facts, build_method
+from diabolo.recipe import Recipe, from_yaml
+
+FORMAT_VERSION = 1
+
+
+class Run:
+    """A training on disk. Make one with `create`, or open one with `open`."""
+
+    def __init__(
+        self, folder: Path, recipe: Recipe, facts: Facts, custom: Mapping[str, nn.Module] | None = None
+    ) -> None:
+        self.folder = folder
+        self.recipe = recipe
+        self.facts = facts
+        self.custom = custom
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}: {self.recipe.method['name']} on {self.recipe.data.name})"
+
+    @classmethod
+    def create(
+        cls, folder: Path, recipe: Recipe, facts: Facts, custom: Mapping[str, nn.Module] | None = None
+    ) -> Run:
+        """Make a new run folder. Raises `UserError` when the folder already holds something."""
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            what = "already holds a run" if (folder / "recipe.yaml").exists() else "exists and is not empty"
+            raise UserError(f"{folder} {what}: choose another --out, or continue it with --resume")
+        # The recipe comes last: a folder without one is no run.
+        write_json(folder / "data.json", asdict(facts) | {"format_version": FORMAT_VERSION})
+        write_json(folder / "environment.json", environment())
+        write_text(folder / "recipe.yaml", recipe.to_yaml())
+        return cls(folder, recipe, facts, custom)
+
+    @classmethod
+    def open(cls, folder: str | Path, encoder: nn.Module | None = None) -> Run:
+        """Open a run folder. encoder: the user's own module, where the run was trained with one."""
+        folder = Path(folder)
+        if not (folder / "recipe.yaml").is_file():
+            raise UserError(f"{folder} is not a run folder: it has no recipe.yaml")
+        recipe = from_yaml((folder / "recipe.yaml").read_text("utf-8"), str(folder / "recipe.yaml"))
+        try:
+            data = json.loads((folder / "data.json").read_text("utf-8"))
+            newer = data.pop("format_version") > FORMAT_VERSION
+            facts = Facts(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            raise UserError(f"{folder / 'data.json'} is missing or damaged") from None
+        if newer:
+            raise UserError(f"{folder} was written by a newer diabolo: upgrade to read it")
+        return cls(folder, recipe, facts, None if encoder is None else {"encoder": encoder})
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for writing. Raises `UserError` when another process does."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{self.folder} is in use by another process") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def build(self) -> Method:
+        """The method as it was before training."""
+        return build_method(self.recipe, self.facts, self.custom)
+
+    @property
+    def trained(self) -> bool:
+        return (self.folder / "model.safetensors").exists()
+
+    @property
+    def scored(self) -> bool:
+        return (self.folder / "scores.json").exists()
+
+    @cached_property
+    def method(self) -> Method:
+        """The trained method, in evaluation mode."""
+        method = self.build()
+        path = self.folder / "model.safetensors"
+        if not path.exists():
+            raise UserError(f"{self.folder} has no trained model yet: continue it with --resume")
+        tensors, _ = read_tensors(path)
+        try:
+            method.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise UserError(f"{path} does not fit the recipe: {' '.join(str(error).split())[:200]}") from None
+        return method.to(default_device()).eval()
+
+    def save(self, method: Method, seconds: float) -> None:
+        """Write the trained method, and the seconds its steps took."""
+        write_tensors(self.folder / "model.safetensors", method.state_dict(), {"seconds": f"{seconds:.1f}"})
+
+    def embed(self, images: Images | torch.Tensor | np.ndarray, space: str | None = None) -> np.ndarray:
+        """The representation of images: float32 [N, D].
+
+        images: `Images`, or uint8 or float arrays [N, C, H, W] (or [N, F]) of the shape the run was trained on.
+        """
+        if not isinstance(images, Images):
+            images = Images(torch.as_tensor(images))
+        if images.shape != self.facts.shape:
+            raise UserError(f"this run takes examples of shape {self.facts.shape}, not {images.shape}")
+        return extract(lambda x: self.method.represent(x, space), images, device=default_device())
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The table: an object for each scored representation, and the verdict."""
+        return read_scores(self.folder / "scores.json")
+
+    @property
+    def seconds(self) -> float:
+        """What the training's steps took, over all sittings."""
+        return float(read_tensors(self.folder / "model.safetensors")[1]["seconds"])
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Append a row to metrics.jsonl."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def truncate_metrics(self, step: int) -> None:
+        """Forget what was logged after a step, where a resumed training will log it again."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
+        # A line cut short by a kill is later than any checkpoint.
+        whole = [line for line in lines if line.endswith("\n")]
+        kept = [line for line in whole if json.loads(line)["step"] <= step]
+        write_text(path, "".join(kept))
+
+
+def default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def environment() -> dict[str, Any]:
+    """Where a run takes place: versions, processor, threads."""
+    packages = ("diabolo", "torch", "lightning-fabric", "numpy", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "packages": {name: version(name) for name in packages},
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()

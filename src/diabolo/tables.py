@@ -1,0 +1,163 @@
+"""Everything a recipe can name, one line each. Nothing is imported until it is used.
+
+A new method, network or view is one file and one line here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from diabolo.components import Entry, Table
+
+
+@dataclass(frozen=True)
+class MethodEntry(Entry):
+    """A method: the settings its name stands for, and what it changes in the rest of the recipe."""
+
+    family: str = "generative"  # or "discriminative", "reference"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+AUTOENCODER = "diabolo.methods.autoencoder:Autoencoder"
+PAIRS: Mapping[str, Any] = {"views": {"count": 2, "transforms": "simclr"}}
+
+METHODS = Table(
+    "method",
+    {
+        "ae": MethodEntry(
+            AUTOENCODER,
+            "Autoencoder: compress and reconstruct",
+            {"posterior": "point", "prior": "none"},
+        ),
+        "denoising-ae": MethodEntry(
+            AUTOENCODER,
+            "Denoising autoencoder: reconstruct the original from a corrupted view (Vincent et al. 2008)",
+            {"posterior": "point", "prior": "none", "target": "original"},
+            recipe={"views": {"transforms": [{"name": "gaussian-noise", "scale": 0.3}]}},
+        ),
+        "vae": MethodEntry(
+            AUTOENCODER,
+            "Variational autoencoder (Kingma & Welling 2014)",
+            {"posterior": "gaussian", "prior": "standard-normal"},
+        ),
+        "simvae": MethodEntry(
+            AUTOENCODER,
+            "VAE whose prior clusters the views of an example (Bizeul et al. 2024)",
+            {"posterior": "gaussian", "prior": "cluster"},
+            recipe={"views": {"count": 10, "transforms": "simvae"}},
+        ),
+        "simclr": MethodEntry(
+            "diabolo.methods.simclr:SimCLR",
+            "Tell two views of one image from all others in the batch (Chen et al. 2020)",
+            family="discriminative",
+            recipe=PAIRS,
+        ),
+        "moco": MethodEntry(
+            "diabolo.methods.moco:MoCo",
+            "Contrast with a queue of a momentum network's keys (He et al. 2020, v2)",
+            family="discriminative",
+            recipe=PAIRS,
+        ),
+        "supervised": MethodEntry(
+            "diabolo.methods.supervised:Supervised",
+            "Cross-entropy with labels: the upper reference",
+            family="reference",
+        ),
+        "random": MethodEntry(
+            "diabolo.methods.random:Random",
+            "Untrained encoder with batch-norm statistics of the data: the lower reference",
+            family="reference",
+            recipe={"training": {"epochs": 1}},
+        ),
+    },
+)
+
+ENCODERS = Table(
+    "encoder",
+    {
+        "linear": Entry("diabolo.networks.mlp:LinearEncoder", "One linear layer"),
+        "mlp": Entry("diabolo.networks.mlp:MLPEncoder", "Fully connected layers with ReLU"),
+        "conv": Entry("diabolo.networks.conv:ConvEncoder", "Three strided convolutions (Mancini)"),
+        "resnet18": Entry("diabolo.networks.resnet:ResNet", "ResNet-18 (He et al. 2016)", {"depth": 18}),
+        "resnet34": Entry("diabolo.networks.resnet:ResNet", "ResNet-34", {"depth": 34}),
+        "resnet50": Entry("diabolo.networks.resnet:ResNet", "ResNet-50", {"depth": 50}),
+        "simvae-resnet": Entry("diabolo.networks.simvae:SimVAEEncoder", "SimVAE's small ResNet (its Table 4a)"),
+        "timm": Entry("diabolo.networks.timm:TimmEncoder", "Any timm backbone, by its name there"),
+    },
+)
+
+DECODERS = Table(
+    "decoder",
+    {
+        "linear": Entry("diabolo.networks.mlp:LinearDecoder", "One linear layer"),
+        "mlp": Entry("diabolo.networks.mlp:MLPDecoder", "Fully connected layers with ReLU"),
+        "conv": Entry("diabolo.networks.conv:ConvDecoder", "Mirror of the conv encoder"),
+        "resnet": Entry("diabolo.networks.resnet_decoder:ResNetDecoder", "Mirrored ResNet without batch norm (AAVAE)"),
+        "resize-conv": Entry("diabolo.networks.conv:ResizeConvDecoder", "Upsample and convolve (Goncharov & Soboleva)"),
+        "simvae-resnet": Entry("diabolo.networks.simvae:SimVAEDecoder", "Mirror of SimVAE's ResNet (its Table 4b)"),
+    },
+)
+
+VIEWS = Table(
+    "view",
+    {
+        "random-resized-crop": Entry("diabolo.views.geometry:RandomResizedCrop", "Crop a random area, resize it"),
+        "horizontal-flip": Entry("diabolo.views.geometry:HorizontalFlip", "Mirror left and right"),
+        "vertical-flip": Entry("diabolo.views.geometry:VerticalFlip", "Mirror top and bottom"),
+        "rotation": Entry("diabolo.views.geometry:Rotation", "Rotate about the centre"),
+        "translation": Entry("diabolo.views.geometry:Translation", "Shift by a share of the side"),
+        "colour-jitter": Entry("diabolo.views.colour:ColourJitter", "Brightness, contrast, saturation, hue"),
+        "grayscale": Entry("diabolo.views.colour:Grayscale", "Drop the colour"),
+        "gaussian-blur": Entry("diabolo.views.colour:GaussianBlur", "Blur with a Gaussian kernel"),
+        "gaussian-noise": Entry("diabolo.views.noise:GaussianNoise", "Add normal noise, not clipped"),
+        "masking": Entry("diabolo.views.noise:Masking", "Set random pixels to zero"),
+        "salt-and-pepper": Entry("diabolo.views.noise:SaltAndPepper", "Set random pixels to zero or one"),
+        "threshold": Entry("diabolo.views.noise:Threshold", "Binarise at a fixed value"),
+        "sampled-binarisation": Entry("diabolo.views.noise:SampledBinarisation", "Draw each pixel as a Bernoulli"),
+    },
+)
+
+PRIORS = Table(
+    "prior",
+    {
+        "none": Entry("diabolo.latents:NoPrior", "No prior and no entropy"),
+        "standard-normal": Entry("diabolo.latents:StandardNormal", "N(0, I)"),
+        "cluster": Entry("diabolo.latents:Cluster", "The views of an example share a cluster (SimVAE eq. 9)"),
+    },
+)
+
+LIKELIHOODS = Table(
+    "likelihood",
+    {
+        "gaussian": Entry("diabolo.likelihoods:Gaussian", "Normal, with fixed, learned or per-pixel variance"),
+        "bernoulli": Entry("diabolo.likelihoods:Bernoulli", "Bernoulli from logits"),
+    },
+)
+
+OPTIMISERS = Table(
+    "optimiser",
+    {
+        "adam": Entry("diabolo.training.optimisers:adam", "Adam"),
+        "adamw": Entry("diabolo.training.optimisers:adamw", "Adam with decoupled weight decay"),
+        "sgd": Entry("diabolo.training.optimisers:sgd", "SGD with Nesterov momentum"),
+        "lars": Entry("diabolo.training.optimisers:LARS", "Layer-wise adaptive rates (You et al. 2017)"),
+    },
+)
+
+SCHEDULES = Table(
+    "schedule",
+    {
+        "constant": Entry("diabolo.training.schedules:Constant", "Linear warm-up, then constant"),
+        "cosine": Entry("diabolo.training.schedules:Cosine", "Linear warm-up, then a cosine to zero"),
+    },
+)
+
+PROBES = Table(
+    "probe",
+    {
+        "linear": Entry("diabolo.evaluation.probes:Linear", "Multinomial logistic regression"),
+        "mlp": Entry("diabolo.evaluation.probes:MLP", "A small network on frozen features"),
+        "knn": Entry("diabolo.evaluation.probes:KNN", "Vote of the nearest neighbours"),
+        "finetune": Entry("diabolo.evaluation.finetune:Finetune", "The same head, training the encoder too"),
+    },
+)

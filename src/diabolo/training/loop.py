@@ -1,0 +1,129 @@
+"""The training loop: flat, and the same for every method.
+
+It yields an event a step to whoever runs it; logs, checkpoints, curves and progress bars attach there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim import Optimizer
+
+from diabolo.data.batches import Batches
+from diabolo.data.images import Images, as_float
+from diabolo.distributed import local
+from diabolo.errors import UserError
+from diabolo.methods.base import Method, Terms
+from diabolo.recipe import Training
+from diabolo.seeds import generator, seed_for
+from diabolo.training.meter import Position
+from diabolo.training.schedules import Constant
+from diabolo.views.pipeline import Batch, Pipeline, make_batch
+
+
+@dataclass(frozen=True)
+class Event:
+    """One optimiser step was taken."""
+
+    step: int  # steps done
+    epoch: int | None  # epochs done, when this step ends one
+    row: dict[str, Any] | None  # what to log, when it is time to
+
+
+class Feed:
+    """The batches of a training, each a function of (seed, epoch, position): the data lies on the device."""
+
+    def __init__(
+        self, images: Images, pipelines: Sequence[Pipeline], batch_size: int, seed: int, device: torch.device
+    ) -> None:
+        self.pixels = images.pixels.to(device)
+        self.labels = None if images.labels is None else images.labels.to(device)
+        self.pipelines = pipelines
+        self.batches = Batches(len(images), batch_size, seed)
+        self.seed = seed
+
+    def __call__(self, epoch: int, position: int, progress: float) -> Batch:
+        """The batch at a position of an epoch, augmented; the global generator is seeded for it as well."""
+        torch.manual_seed(seed_for(self.seed, "noise", epoch, position))
+        index = local(self.batches.indices(epoch, position)).to(self.pixels.device, non_blocking=True)
+        labels = None if self.labels is None else self.labels[index]
+        share = torch.tensor(progress, device=self.pixels.device)
+        rng = generator(self.seed, "views", epoch, position)
+        return make_batch(self.pipelines, as_float(self.pixels[index]), index, labels, share, rng)
+
+    def clean(self, size: int = 256) -> Iterator[Tensor]:
+        """The whole split in order, without augmentation, in batches [≤ size, *shape]."""
+        for start in range(0, len(self.pixels), size):
+            yield as_float(self.pixels[start : start + size])
+
+
+def train(
+    fabric: Fabric,
+    method: Method,
+    optimiser: Optimizer,
+    schedule: Constant,
+    feed: Feed,
+    settings: Training,
+    position: Position,
+) -> Iterator[Event]:
+    """Train from `position` to the end of the last epoch, keeping `position` up to date.
+
+    Raises `UserError` at the first loss that is not finite, naming the step and the term.
+    """
+    rates = [group["lr"] for group in optimiser.param_groups]
+    step_module, optimiser = fabric.setup(method, optimiser)
+    steps_per_epoch = feed.batches.steps_per_epoch // settings.accumulate
+    if steps_per_epoch == 0:
+        raise UserError("training.accumulate: an epoch has fewer batches than one step accumulates")
+    steps = settings.epochs * steps_per_epoch
+    method.train()
+    for step in range(position.step, steps):
+        started = time.perf_counter()
+        epoch, within = divmod(step, steps_per_epoch)
+        if within == 0 and method.needs.features:
+            method.before_epoch(_features(method, feed))
+        factor = schedule.factor(step, steps, steps_per_epoch)
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate if group.get("fixed_lr") else rate * factor
+        parts = []
+        for part in range(settings.accumulate):
+            batch = feed(epoch, within * settings.accumulate + part, step / steps)
+            with fabric.no_backward_sync(step_module, enabled=part < settings.accumulate - 1):
+                terms: Terms = step_module(batch)
+                fabric.backward(terms.total / settings.accumulate)
+            parts.append(terms)
+        if settings.clip is not None:
+            fabric.clip_gradients(step_module, optimiser, max_norm=settings.clip, error_if_nonfinite=False)
+        optimiser.step()
+        optimiser.zero_grad()
+        method.after_step((step + 1) / steps)
+        position.meter.add(parts)
+        position.step = step + 1
+        ends_epoch = within == steps_per_epoch - 1
+        row = None
+        if ends_epoch or position.step % settings.log_every == 0:
+            row = {
+                "kind": "train",
+                "step": position.step,
+                "epoch": position.step / steps_per_epoch,
+                **position.meter.flush(position.step),
+                "lr": rates[0] * factor,
+            }
+        position.seconds += time.perf_counter() - started
+        yield Event(position.step, epoch + 1 if ends_epoch else None, row)
+        method.train()
+
+
+@torch.no_grad()
+def _features(method: Method, feed: Feed) -> Tensor:
+    """The default representation of the whole training split, [N, D]."""
+    method.eval()
+    features = torch.cat([method.represent(x) for x in feed.clean()])
+    method.train()
+    return features

@@ -1,0 +1,57 @@
+"""Where a training stands, and the losses it has not logged yet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from diabolo.distributed import mean_over_processes
+from diabolo.errors import UserError
+from diabolo.methods.base import Terms
+
+
+class Meter:
+    """Loss terms, kept on the device and read once per row of the log, so that no step waits for them."""
+
+    def __init__(self, names: Sequence[str] = (), unlogged: Sequence[Sequence[float]] = ()) -> None:
+        self.names = list(names)
+        self.rows = [torch.tensor(row, dtype=torch.float64) for row in unlogged]
+
+    def add(self, parts: Sequence[Terms]) -> None:
+        """The terms of one step: of its batch, or of each that it accumulates."""
+        self.names = ["loss", *parts[0].parts]
+        rows = [torch.stack([terms.total, *terms.parts.values()]).detach() for terms in parts]
+        self.rows.append(rows[0] if len(rows) == 1 else torch.stack(rows).mean(0))
+
+    def unlogged(self, step: int) -> list[list[float]]:
+        """The terms of each step since the last row, `step` being the newest.
+
+        Raises `UserError` at the first that is not finite.
+        """
+        rows: list[list[float]] = torch.stack([row.double().cpu() for row in self.rows]).tolist() if self.rows else []
+        for age, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
+            for name, value in reversed(list(zip(self.names, row, strict=True))):
+                if not math.isfinite(value):
+                    raise UserError(
+                        f"training stopped at step {step - age}: {name} is {value}; a lower optimiser.lr, "
+                        "training.clip=1 or training.precision=float32 may help; the last checkpoint is intact"
+                    )
+        return rows
+
+    def flush(self, step: int) -> dict[str, float]:
+        """The mean of each term over the steps since the last row, and over all processes."""
+        rows = torch.tensor(self.unlogged(step), dtype=torch.float64)
+        self.rows.clear()
+        return dict(zip(self.names, mean_over_processes(rows.mean(0)).tolist(), strict=True))
+
+
+@dataclass
+class Position:
+    """How far a training has come."""
+
+    step: int = 0  # optimiser steps done
+    seconds: float = 0.0  # spent in steps, over all sittings
+    meter: Meter = field(default_factory=Meter)

@@ -1,0 +1,96 @@
+"""What a run's report shows, gathered from the run and its data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import confusion_matrix
+
+from diabolo.data.images import Images, Splits
+from diabolo.evaluation.features import Features, probe_images
+from diabolo.methods.base import Generative
+from diabolo.report import page
+from diabolo.run import Run, default_device
+from diabolo.seeds import generator
+from diabolo.verbs.console import duration
+from diabolo.views.pipeline import build_pipelines
+
+SHOWN = 12  # reconstructions
+POINTS = 2_000  # in the maps of the latents
+
+
+def write_report(run: Run, splits: Splits, features: Features, predictions: dict[str, np.ndarray]) -> Path:
+    """Draw the figures and write `report.html`; returns its path."""
+    recipe, scores = run.recipe, run.scores
+    _, _, test = probe_images(splits)
+    return page.write(
+        run.folder,
+        page.Content(
+            title=f"{recipe.method['name']} on {Path(recipe.data.name).name}, seed {recipe.seed}",
+            summary=_summary(run),
+            verdict=scores["verdict"],
+            scores=scores,
+            metrics=run.metrics,
+            reconstructions=_reconstructions(run, test),
+            latents=_latents(features, test),
+            confusion=_confusion(features, predictions),
+            recipe=recipe.to_dict(),
+            environment=json.loads((run.folder / "environment.json").read_text("utf-8")),
+        ),
+    )
+
+
+def _summary(run: Run) -> dict[str, str]:
+    recipe, facts = run.recipe, run.facts
+    environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
+    rows = [row for row in run.metrics if row["kind"] == "train"]
+    parameters = sum(p.numel() for p in run.method.encoder.parameters())
+    return {
+        "data": f"{recipe.data.name}: {facts.size:,} images of {'×'.join(map(str, facts.shape))}",
+        "method": recipe.method["name"],
+        "encoder": f"{recipe.encoder['name'] if recipe.encoder else '–'}, {parameters:,} parameters",
+        "budget": f"{recipe.training.epochs} epochs, {rows[-1]['step'] if rows else 0:,} steps "
+        f"of {recipe.training.batch_size} × {recipe.views.count} views",
+        "time": duration(run.seconds),
+        "hardware": ", ".join([*environment["gpus"], f"{environment['processor']}, {environment['cores']} cores"]),
+    }
+
+
+@torch.no_grad()
+def _reconstructions(run: Run, test: Images) -> page.Reconstructions | None:
+    """The first test images, as the encoder saw them and as they came back."""
+    if not isinstance(run.method, Generative) or len(test.shape) != 3:
+        return None
+    device = default_device()
+    shown = test.floats(slice(0, SHOWN)).to(device)
+    [pipeline, *_] = build_pipelines(run.recipe)
+    drawn = pipeline.draw(len(shown), test.shape, generator("report", run.recipe.seed))
+    drawn = [{key: value.to(device) for key, value in d.items()} for d in drawn]
+    view = pipeline.apply(shown, drawn)[:, 0] if drawn else None
+    output = run.method.reconstruct(shown if view is None else view)
+    return page.Reconstructions(
+        shown.cpu().numpy(), output.cpu().numpy(), None if view is None else view.cpu().numpy()
+    )
+
+
+def _latents(features: Features, test: Images) -> page.Latents:
+    few = slice(0, POINTS)
+    return page.Latents(
+        features.test.values[few],
+        None if features.test.labels is None else features.test.labels[few],
+        features.classes,
+        test.pixels[few].numpy() if len(test.shape) == 3 and test.pixels.dtype == torch.uint8 else None,
+    )
+
+
+def _confusion(features: Features, predictions: dict[str, np.ndarray]) -> page.Confusion | None:
+    if not predictions or features.test.labels is None:
+        return None
+    probe = "linear" if "linear" in predictions else next(iter(predictions))
+    counts = confusion_matrix(
+        features.test.labels, predictions[probe], labels=range(len(features.classes))
+    )
+    return page.Confusion(counts, features.classes, probe)

@@ -1,0 +1,96 @@
+"""From images to a batch of views: draw for the whole batch, then apply on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diabolo.distributed import local, world_size
+from diabolo.recipe import Recipe
+from diabolo.tables import VIEWS
+from diabolo.views.base import Drawn, View
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method sees in one step. B is this process's share of the batch, J the views of an example.
+
+    views: one tensor per resolution, [B, J, C, H, W] (or [B, J, F]).
+    drawn: per resolution, what each augmentation drew, in order; tensors are [B, J, …].
+    clean: [B, C, H, W], the examples without augmentation; floats, images in [0, 1].
+    index: [B], positions in the training split. labels: [B], −1 where there is none.
+    progress: 0-d, the share of training done.
+    """
+
+    views: list[Tensor]
+    drawn: list[list[Drawn]]
+    clean: Tensor
+    index: Tensor
+    labels: Tensor | None
+    progress: Tensor
+
+
+class Pipeline:
+    """`count` views of each example, each through the same chain of augmentations."""
+
+    def __init__(self, transforms: Sequence[View], count: int = 1) -> None:
+        self.transforms = list(transforms)
+        self.count = count
+        self.apply = self._apply  # replaced by its compiled form in `compile`
+
+    def draw(self, n: int, shape: tuple[int, ...], rng: torch.Generator) -> list[Drawn]:
+        """What each augmentation draws for `n` examples of `shape`: tensors [n · J, …]."""
+        drawn = []
+        for view in self.transforms:
+            drawn.append(view.draw(n * self.count, shape, rng))
+            shape = view.shape(shape)
+        return drawn
+
+    def _apply(self, x: Tensor, drawn: list[Drawn]) -> Tensor:
+        """[B, *shape] → [B, J, *shape of the views]."""
+        x = x.repeat_interleave(self.count, 0) if self.count > 1 else x
+        for view, parameters in zip(self.transforms, drawn, strict=True):
+            x = view.apply(x, parameters)
+        return x.unflatten(0, (-1, self.count))
+
+    def compile(self) -> None:
+        """Fuse the chain into one kernel or few; the draws stay eager."""
+        self.apply = torch.compile(self._apply, dynamic=False)
+
+
+def make_batch(
+    pipelines: Sequence[Pipeline],
+    clean: Tensor,
+    index: Tensor,
+    labels: Tensor | None,
+    progress: Tensor,
+    rng: torch.Generator,
+) -> Batch:
+    """Augment this process's slice of a batch.
+
+    The draws are made for the global batch and then sliced, so that a view does not depend on the number of
+    processes. clean [B, …], index [B] and labels [B] are local; `rng` is the same on every process.
+    """
+    views, drawn = [], []
+    shape = tuple(clean.shape[1:])
+    for pipeline in pipelines:
+        everywhere = pipeline.draw(len(clean) * world_size(), shape, rng)
+        here = [{k: local(v).to(clean.device, non_blocking=True) for k, v in d.items()} for d in everywhere]
+        views.append(pipeline.apply(clean, here))
+        drawn.append([{k: v.unflatten(0, (-1, pipeline.count)) for k, v in d.items()} for d in here])
+    return Batch(views, drawn, clean, index, labels, progress)
+
+
+def build_pipelines(recipe: Recipe, custom: Sequence[View] | None = None) -> list[Pipeline]:
+    """The pipelines of a complete recipe: the views, and the smaller ones where it has them.
+
+    custom: the user's own augmentations, instead of the recipe's.
+    """
+    groups = [group for group in (recipe.views, recipe.local_views) if group is not None]
+    pipelines = [Pipeline([VIEWS.build(spec) for spec in group.transforms], group.count) for group in groups]
+    if custom is not None:
+        pipelines[0] = Pipeline(custom, recipe.views.count)
+    return pipelines

@@ -1,0 +1,33 @@
+"""Real data for the tests: they run where `DIABOLO_DATA` holds it, and a closing line names what was left out."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+FOLDERS = {"mnist": "mnist", "fashion-mnist": "fashion-mnist", "cifar10": "cifar-10-batches-bin"}
+
+
+def at_hand(name: str) -> bool:
+    root = os.environ.get("DIABOLO_DATA")
+    return root is not None and (Path(root) / FOLDERS[name]).is_dir()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "data(name): needs a data set under DIABOLO_DATA")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [i for i in items if any(not at_hand(m.args[0]) for m in i.iter_markers("data"))]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+    config.stash[LEFT_OUT] = sorted({m.args[0] for i in left_out for m in i.iter_markers("data")})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if names := config.stash.get(LEFT_OUT, []):
+        terminalreporter.write_line(f"left out, not at hand under DIABOLO_DATA: tests on {', '.join(names)}")
+
+
+LEFT_OUT = pytest.StashKey[list[str]]()

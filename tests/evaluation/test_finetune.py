@@ -1,0 +1,74 @@
+"""Fine-tuning trains a copy of the encoder, and it pays."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diabolo.errors import UserError
+from diabolo.evaluation.features import features_of
+from diabolo.evaluation.finetune import Finetune
+from diabolo.evaluation.probes import MLP
+from diabolo.tables import PROBES
+
+
+class Narrow(nn.Module):
+    """A random encoder to eight dimensions, with a state (batch norm) that training would change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU())
+
+    def represent(self, x: Tensor, space: str | None = None) -> Tensor:
+        return self.encoder(x) if space is None else self.encoder[:2](x)
+
+
+def test_tuning_beats_the_frozen_head_and_leaves_the_method_alone(digits):
+    method = Narrow().eval()
+    before = copy.deepcopy(method.state_dict())
+    tuned = Finetune(epochs=8, lr=1e-2)(method, None, digits, seed=0)
+    assert not method.training
+    assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
+    assert all(parameter.grad is None for parameter in method.parameters())
+
+    frozen = MLP(hidden=(128,), epochs=8, lr=1e-2, batch_size=128, select="last")(
+        features_of(method.represent, digits), seed=0
+    )
+    assert tuned.accuracy > 0.9 > frozen.accuracy
+    assert tuned.chosen["epoch"] == 8
+    assert len(tuned.predictions) == len(digits.test)
+
+
+def test_it_follows_its_seed_and_no_choice_sees_test(digits):
+    method = Narrow().eval()
+    probe = Finetune(epochs=2, select="best")
+    other = replace(digits, test=replace(digits.test, labels=digits.test.labels.flip(0)))
+    one, again, unseen = (
+        probe(method, "z", digits, 3),
+        probe(method, "z", digits, 3),
+        probe(method, "z", other, 3),
+    )
+    assert one.predictions.tolist() == again.predictions.tolist() == unseen.predictions.tolist()
+    assert one.chosen == again.chosen == unseen.chosen
+    assert one.accuracy != unseen.accuracy
+    assert probe(method, "z", digits, 4).predictions.tolist() != one.predictions.tolist()
+
+
+def test_it_leaves_the_global_random_state_alone(digits):
+    method = Narrow()
+    state = torch.get_rng_state()
+    Finetune(epochs=1)(method, None, digits, seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_labels_are_needed(digits):
+    probe = PROBES.build(PROBES.complete("finetune", "probes"))
+    unlabelled = replace(digits, train=replace(digits.train, labels=None))
+    with pytest.raises(UserError, match=r"^finetune: it needs labels"):
+        probe(Narrow(), None, unlabelled, seed=0)
+    one_class = replace(digits, train=replace(digits.train, labels=torch.zeros(1000, dtype=torch.long)))
+    with pytest.raises(UserError, match=r"^finetune: every training example has the same label"):
+        probe(Narrow(), None, one_class, seed=0)

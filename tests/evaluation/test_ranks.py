@@ -1,0 +1,64 @@
+"""Ranks against the singular value decomposition, and where the answer is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diabolo.evaluation.geometry import active_dimensions, centred_rank, deviations, effective_rank
+
+SHAPES = st.tuples(st.integers(2, 40), st.integers(1, 40))
+
+
+def literal_rank(z: np.ndarray) -> float:
+    sigma = np.linalg.svd(z.astype(np.float64), compute_uv=False)
+    p = sigma / sigma.sum() + 1e-7
+    return float(np.exp(-np.sum(p * np.log(p))))
+
+
+def gaussian(shape: tuple[int, int], seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@given(SHAPES, st.integers(0, 99), st.floats(-5, 5))
+def test_both_ranks_agree_with_the_svd(shape, seed, offset):
+    z = gaussian(shape, seed) + np.float32(offset)
+    assert effective_rank(z) == pytest.approx(literal_rank(z), rel=1e-4)
+    exact = z.astype(np.float64)
+    assert centred_rank(z) == pytest.approx(literal_rank(exact - exact.mean(axis=0)), rel=1e-4)
+
+
+@given(SHAPES, st.integers(0, 99), st.floats(1e-4, 1e4))
+def test_a_rank_is_bounded_and_has_no_scale(shape, seed, scale):
+    z = gaussian(shape, seed)
+    for rank in (effective_rank, centred_rank):
+        assert 1 - 1e-6 <= rank(z) <= min(shape) * (1 + 1e-4)
+        assert rank(z * scale) == pytest.approx(rank(z), rel=1e-3)
+
+
+@given(st.integers(1, 32))
+def test_an_isotropic_representation_uses_every_dimension(width):
+    assert effective_rank(np.eye(width)) == pytest.approx(width, rel=1e-4)
+    both_signs = np.concatenate([np.eye(width), -np.eye(width)])
+    assert centred_rank(both_signs) == pytest.approx(width, rel=1e-4)
+    assert active_dimensions(both_signs) == width
+
+
+def test_known_collapses():
+    constant = np.full((100, 16), 0.1, np.float32)
+    assert effective_rank(constant) == pytest.approx(1, rel=1e-4)
+    assert (centred_rank(constant), active_dimensions(constant)) == (0.0, 0)
+    assert (effective_rank(0 * constant), centred_rank(0 * constant)) == (0.0, 0.0)
+    line = gaussian((100, 1), 0) * gaussian((1, 16), 1)
+    assert centred_rank(line) == pytest.approx(1, rel=1e-3)
+    assert active_dimensions(line) == 16  # no axis is dead, so only the rank sees it
+    four = gaussian((500, 16), 2) * np.float32([1] * 4 + [0.005] * 12)
+    assert active_dimensions(four) == 4
+    assert 4 < centred_rank(four) < 5
+
+
+def test_an_offset_hides_what_centring_shows():
+    z = gaussian((500, 16), 0) + np.float32(100)
+    assert effective_rank(z) < 2
+    assert centred_rank(z) > 15
+    np.testing.assert_allclose(deviations(z), z.astype(np.float64).std(axis=0))

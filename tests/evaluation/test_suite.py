@@ -1,0 +1,125 @@
+"""The suite: the scores of a representation, and the file that keeps them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from planted import blobs
+
+from diabolo.errors import UserError
+from diabolo.evaluation.features import Features, Part
+from diabolo.evaluation.geometry import effective_rank
+from diabolo.evaluation.probes import KNN
+from diabolo.evaluation.suite import needing, quick, read_scores, representations, score, write_scores
+from diabolo.tables import PROBES
+
+SPECS = [
+    PROBES.complete(name, "probes") for name in ("linear", {"name": "mlp", "epochs": 2}, "knn", "finetune")
+]
+
+
+def test_scores_of_a_representation():
+    features = blobs()
+    scored = score(features, SPECS, seed=0)
+    entry = scored.scores
+    assert (entry["width"], entry["test_size"], entry["active_dimensions"]) == (5, 80, 5)
+    assert entry["effective_rank"] == effective_rank(features.train.values)
+    spread = features.train.values.std(axis=0)
+    assert list(entry["deviation"].values()) == pytest.approx([spread.min(), np.median(spread), spread.max()])
+    knn = KNN()(features, seed=0)
+    assert (entry["knn"]["accuracy"], entry["knn"]["chosen"]) == (knn.accuracy, knn.chosen)
+    assert scored.predictions.keys() == {"linear", "mlp", "knn"}
+    assert scored.predictions["knn"].tolist() == knn.predictions.tolist()
+    for probe, predictions in scored.predictions.items():
+        assert entry[probe]["accuracy"] == np.mean(predictions == features.test.labels)
+    assert json.loads(json.dumps(entry)) == entry
+
+
+def test_probes_say_what_they_need():
+    assert [spec["name"] for spec in needing("features", SPECS)] == ["linear", "mlp", "knn"]
+    assert [spec["name"] for spec in needing("method", SPECS)] == ["finetune"]
+
+
+def test_without_labels_there_is_geometry_alone():
+    parts = (blobs().train, blobs().validation, blobs().test)
+    scored = score(Features(*(Part(part.values) for part in parts), note="as it came"), SPECS, seed=0)
+    assert scored.scores.keys() == {
+        *("width", "test_size", "effective_rank", "centred_rank", "active_dimensions", "deviation", "note")
+    }
+    assert scored.predictions == {}
+
+
+def test_a_quick_look_reads_validation_and_never_test(digits):
+    def represent(x):
+        return x.flatten(1)
+
+    seen = []
+    result = quick(lambda x: seen.append(x) or represent(x), digits)
+    rows = {tuple(row) for x in seen for row in x.flatten(1).tolist()}
+    assert not rows & {tuple(row) for row in digits.test.floats().flatten(1).tolist()}
+    validation = digits.validation.floats().flatten(1).numpy()
+    assert result["effective_rank"] == pytest.approx(effective_rank(validation))
+    train = Part(digits.train.floats().flatten(1).numpy(), digits.train.labels.numpy())
+    part = Part(validation, digits.validation.labels.numpy())
+    assert result["knn"] == KNN(k=20)(Features(train, part, part), seed=0).accuracy > 0.9
+
+
+def test_a_quick_look_without_labels(digits):
+    from dataclasses import replace
+
+    bare = replace(digits, train=replace(digits.train, labels=None))
+    assert quick(lambda x: x.flatten(1), bare).keys() == {"effective_rank"}
+
+
+def entry(**changes):
+    return {"width": 4, "effective_rank": 3.5, "knn": {"accuracy": 0.5}} | changes
+
+
+def test_scores_on_disk(tmp_path):
+    path = tmp_path / "scores.json"
+    scores = {"encoder": score(blobs(), SPECS, seed=0).scores, "pixels": entry(), "verdict": ["fine"]}
+    write_scores(path, scores)
+    assert read_scores(path) == scores | {"format_version": 1}
+    assert representations(read_scores(path)).keys() == {"encoder", "pixels"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ({"encoder": entry(knn={"accuracy": 52.0})}, "'encoder' has no accuracy from 0 to 1 for knn"),
+        ({"encoder": entry(knn={})}, "'encoder' has no accuracy from 0 to 1 for knn"),
+        ({"encoder": entry(effective_rank=float("nan"))}, "'encoder' has no effective_rank"),
+        ({"encoder": 3}, "'encoder' has no effective_rank"),
+        ({"verdict": "good"}, "'verdict' is not a list of sentences"),
+    ],
+)
+def test_wrong_scores_are_neither_written_nor_read(tmp_path, scores, message):
+    path = tmp_path / "scores.json"
+    with pytest.raises(UserError, match=message):
+        write_scores(path, scores)
+    assert not path.exists()
+    path.write_text(json.dumps(scores | {"format_version": 1}))
+    with pytest.raises(UserError, match=message):
+        read_scores(path)
+
+
+def test_scores_that_cannot_be_read(tmp_path):
+    path = tmp_path / "scores.json"
+    for text, message in (
+        (None, "no scores yet"),
+        ("{", "unreadable"),
+        ("{}", "not scores of format version 1"),
+    ):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_scores(path)
+
+
+@pytest.mark.data("mnist")
+def test_mnist_from_end_to_end(mnist):
+    result = quick(lambda x: torch.nn.functional.avg_pool2d(x, 2).flatten(1), mnist)
+    assert result["knn"] > 0.92
+    assert 5 < result["effective_rank"] < 196

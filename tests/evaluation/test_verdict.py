@@ -1,0 +1,123 @@
+"""The verdict on runs whose answer is known."""
+
+import json
+
+import numpy as np
+import pytest
+from planted import blobs
+
+from diabolo.evaluation.suite import score
+from diabolo.evaluation.verdict import compare, verdict
+from diabolo.tables import PROBES
+
+LINEAR_KNN = [PROBES.complete(name, "probes") for name in ("linear", "knn")]
+
+
+def entry(rank, knn=None, linear=None, width=128, n=10_000):
+    probes = {
+        name: {"accuracy": value} for name, value in (("knn", knn), ("linear", linear)) if value is not None
+    }
+    return {"width": width, "centred_rank": rank, "effective_rank": rank, "test_size": n} | probes
+
+
+RANDOM = entry(60, 0.85, 0.90)
+
+
+def test_a_good_run():
+    lines = verdict(
+        {
+            "encoder": entry(70, 0.95, 0.97),
+            "random": RANDOM,
+            "pca": entry(64, 0.93, 0.97, width=64),
+            "pixels": entry(300, 0.97, 0.92, width=784),
+        }
+    )
+    assert lines == [
+        "70 of 128 dimensions carry information",
+        "beats a random encoder of the same architecture on kNN (95.0 % against 85.0 %) "
+        "and linear (97.0 % against 90.0 %)",
+        "beats PCA to 64 dimensions on kNN (95.0 % against 93.0 %); "
+        "cannot be told apart from it on linear (97.0 % against 97.0 %)",
+        "beats raw pixels on linear (97.0 % against 92.0 %); does not beat it on kNN (95.0 % against 97.0 %)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "words"),
+    [
+        (entry(60, 0.80, 0.85), "does not beat"),
+        (entry(60, 0.855, 0.901), "cannot be told apart from"),
+    ],
+)
+def test_a_run_that_learned_nothing_has_failed(encoder, words):
+    line = verdict({"encoder": encoder, "random": RANDOM})[1]
+    assert line.startswith(f"failed: {words} a random encoder of the same architecture on kNN")
+
+
+def test_one_probe_won_is_not_a_failure_and_both_are_named():
+    line = verdict({"encoder": entry(60, 0.90, 0.85), "random": RANDOM})[1]
+    assert line.startswith("beats a random encoder of the same architecture on kNN")
+    assert "does not beat it on linear (85.0 % against 90.0 %)" in line
+
+
+def test_the_size_of_the_test_set_decides_what_can_be_told_apart():
+    for n, side in ((100, 0), (10_000, 1)):
+        assert compare(entry(9, 0.87, n=n), entry(9, 0.85, n=n)) == {"knn": side}
+    assert compare(entry(9, 0.85), entry(9, 0.87)) == {"knn": -1}
+    assert compare(entry(9, 1.0, linear=1.0), entry(9, 1.0)) == {"knn": 0}
+
+
+@pytest.mark.parametrize(
+    ("rank", "width", "random_rank", "line"),
+    [
+        (13, 128, 60, "13 of 128 dimensions carry information"),  # a tenth is low, not collapse
+        (12, 128, 60, "12 of 128 dimensions carry information: likely collapse"),
+        (10, 128, 15, "10 of 128 dimensions carry information"),  # the architecture is that narrow
+        (1.2, 128, 2.0, "collapsed: 1 of 128 dimensions carry information"),
+        (0.0, 128, 60, "collapsed: 0 of 128 dimensions carry information"),
+        (0.0, 2, 1.9, "collapsed: 0 of 2 dimensions carry information"),
+        (1.9, 2, 1.9, "2 of 2 dimensions carry information"),
+    ],
+)
+def test_collapse_is_called_collapse(rank, width, random_rank, line):
+    scores = {"encoder": entry(rank, 0.5, 0.5, width), "random": entry(random_rank, 0.85, 0.9, width)}
+    assert verdict(scores)[0] == line
+
+
+def test_a_narrow_representation_that_works_is_not_called_collapsed():
+    scores = {"encoder": entry(9, 0.95, 0.95, 512), "random": entry(60, 0.85, 0.9, 512)}
+    assert (
+        verdict(scores)[0]
+        == "9 of 512 dimensions carry information: narrow, yet better than a random encoder"
+    )
+
+
+def test_without_labels_or_references():
+    assert verdict({"encoder": entry(3)}) == [
+        "3 of 128 dimensions carry information: likely collapse",
+        "not scored by kNN or a linear probe: judged by its rank only",
+    ]
+    assert len(verdict({"encoder": entry(60), "random": entry(60), "pixels": entry(60)})) == 2
+
+
+def test_the_verdict_on_scores_of_planted_features():
+    good = blobs(sizes=(600, 200, 500), width=12)
+    rng = np.random.default_rng(0)
+    scrambled = good.map(
+        lambda values: (
+            values @ rng.normal(size=(12, 12)).astype(np.float32)
+            + 3 * rng.normal(size=values.shape).astype(np.float32)
+        )
+    )
+    collapsed = good.map(lambda values: values * np.float32([1] + [0] * 11) + 5)
+    rows = {
+        name: score(f, LINEAR_KNN, 0).scores
+        for name, f in (("good", good), ("random", scrambled), ("collapsed", collapsed))
+    }
+    rows = json.loads(json.dumps(rows))
+    first, second = verdict({"encoder": rows["good"], "random": rows["random"]})
+    assert first.endswith("of 12 dimensions carry information")
+    assert second.startswith("beats a random encoder")
+    first, second = verdict({"encoder": rows["collapsed"], "random": rows["good"]})
+    assert first == "collapsed: 1 of 12 dimensions carry information"
+    assert second.startswith("failed: does not beat")

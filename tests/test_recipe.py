@@ -1,0 +1,114 @@
+"""Recipes: laid together, validated, written and read back."""
+
+import pytest
+
+from diabolo.errors import UserError
+from diabolo.recipe import complete_for, compose, from_yaml, named_recipes, read_recipe
+from diabolo.tables import METHODS
+
+MNIST = {"data": {"name": "mnist"}}
+
+
+def test_a_method_brings_its_settings_and_its_views() -> None:
+    recipe = compose([MNIST, {"method": "simvae"}])
+    assert recipe.views.count == 10
+    assert recipe.method["prior"] == {
+        "name": "cluster",
+        "variance": 0.15,
+        "form": "uniform",
+        "content_variance": 1.0,
+    }
+
+
+def test_settings_reach_every_depth() -> None:
+    recipe = compose(
+        [MNIST, {"method": "simvae"}],
+        [
+            "method.prior.variance=0.2",
+            "method.likelihood.variance=learned",
+            "views.count=4",
+            "optimiser.lr=3e-4",
+            "schedule=cosine",
+            "schedule.warmup=2",
+            "encoder=conv",
+            "encoder.filters=[4, 8]",
+            "training.clip=null",
+            "evaluation.probes=[linear, mlp]",
+            "evaluation.probes.mlp.hidden=[64]",
+        ],
+    )
+    assert recipe.method["prior"]["variance"] == 0.2
+    assert recipe.method["likelihood"] == {"name": "gaussian", "variance": "learned", "space": "pixels"}
+    assert (recipe.views.count, recipe.optimiser["lr"], recipe.schedule["warmup"]) == (4, 3e-4, 2.0)
+    assert recipe.encoder is not None
+    assert list(recipe.encoder["filters"]) == [4, 8]
+    assert recipe.evaluation.probes is not None
+    assert list(recipe.evaluation.probes[1]["hidden"]) == [64]
+
+
+def test_options_go_over_the_recipe_and_the_recipe_over_the_method() -> None:
+    layer = {"method": "vae", "training": {"epochs": 7, "batch_size": 32}}
+    recipe = compose([layer, MNIST | {"training": {"epochs": 3}}], {"training.batch_size": 64})
+    assert (recipe.training.epochs, recipe.training.batch_size) == (3, 64)
+
+
+def test_naming_another_component_drops_the_settings_of_the_first() -> None:
+    layer = {"method": "vae", "optimiser": {"name": "sgd", "momentum": 0.5}}
+    assert "momentum" not in compose([MNIST, layer], ["optimiser=adam"]).optimiser
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.epoch=3", "unknown key 'training.epoch': did you mean 'training.epochs'?"),
+        ("trainin.epochs=3", "unknown key 'trainin': did you mean 'training'?"),
+        ("method.prior.varance=1", "unknown key 'method.prior.varance': did you mean 'method.prior.variance'?"),
+        ("method.prior=clutser", "unknown prior 'clutser': did you mean 'cluster'?"),
+        ("method.posterior=gauss", "unknown value of method.posterior 'gauss': did you mean 'gaussian'?"),
+        ("training.epochs=-1", "training.epochs: input should be greater than or equal to 0, got -1"),
+        ("training.epochs=few", "training.epochs: input should be a valid integer"),
+        ("method.prior.variance=0", "method.prior.variance: input should be greater than 0"),
+        ("views.transforms=simclar", "unknown value of views.transforms 'simclar': did you mean 'simclr'?"),
+        ("training", "--set training: write it as key=value"),
+        ("encoder.widths=[1]", "encoder: expected the encoder's name, or a mapping with 'name'"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_nearest_valid_name(setting: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        compose([MNIST, {"method": "simvae"}], [setting])
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_a_method_refuses_a_number_of_views_it_cannot_use() -> None:
+    with pytest.raises(UserError, match=r"views\.count: method 'moco' takes 2 views"):
+        compose([MNIST, {"method": "moco"}], ["views.count=3"])
+    with pytest.raises(UserError, match="takes at least 2 views"):
+        compose([MNIST, {"method": "simclr"}], ["views.count=1"])
+
+
+def test_without_a_method_or_data_it_says_which_is_missing() -> None:
+    with pytest.raises(UserError, match="which method"):
+        compose([MNIST])
+    with pytest.raises(UserError, match="which data"):
+        compose([{"method": "vae"}])
+
+
+@pytest.mark.parametrize("method", METHODS.entries)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 96, 96), (20,)])
+def test_every_method_is_complete_for_every_shape_and_survives_yaml(method: str, shape: tuple[int, ...]) -> None:
+    recipe = complete_for(compose([MNIST, {"method": method}]), shape)
+    assert recipe.encoder is not None
+    assert isinstance(recipe.views.transforms, list)
+    assert from_yaml(recipe.to_yaml()) == recipe
+
+
+@pytest.mark.parametrize("name", named_recipes())
+def test_named_recipes_are_valid_and_say_what_they_are(name: str) -> None:
+    assert compose([read_recipe(name)]).data.name
+    assert len(named_recipes()[name]) > 20
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'mancini-ae'"):
+        read_recipe("mancini")
