@@ -1,9 +1,11 @@
-"""Real data for the tests: they run where `DIABOLO_DATA` holds it, and a closing line names what was left out."""
+"""Real data for the tests: used where `DIABOLO_DATA` holds it; a closing line names what was left out."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 FOLDERS = {"mnist": "mnist", "fashion-mnist": "fashion-mnist", "cifar10": "cifar-10-batches-bin"}
 
@@ -13,7 +15,16 @@ def at_hand(name: str) -> bool:
     return root is not None and (Path(root) / FOLDERS[name]).is_dir()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Reference scores and decoded arrays of the tests go to a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIABOLO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(1)  # what is tested is small: more threads only wait for each other
     config.addinivalue_line("markers", "data(name): needs a data set under DIABOLO_DATA")
 
 

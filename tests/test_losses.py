@@ -59,11 +59,15 @@ def test_nt_xent_gradient() -> None:
 
 
 def test_info_nce_is_the_paper_s() -> None:
-    q, k, queue = (F.normalize(embeddings(n, 1, 6, seed)[:, 0], dim=1) for n, seed in ((4, 0), (4, 1), (9, 2)))
+    q, k, queue = (
+        F.normalize(embeddings(n, 1, 6, seed)[:, 0], dim=1) for n, seed in ((4, 0), (4, 1), (9, 2))
+    )
     losses = []
     for i in range(4):
         positive = math.exp((q[i] @ k[i]).item() / 0.1)
-        losses.append(-math.log(positive / (positive + sum(math.exp((q[i] @ n).item() / 0.1) for n in queue))))
+        losses.append(
+            -math.log(positive / (positive + sum(math.exp((q[i] @ n).item() / 0.1) for n in queue)))
+        )
     assert info_nce(q, k, queue, 0.1).item() == pytest.approx(sum(losses) / 4, rel=1e-10)
 
 

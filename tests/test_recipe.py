@@ -62,7 +62,10 @@ def test_naming_another_component_drops_the_settings_of_the_first() -> None:
     [
         ("training.epoch=3", "unknown key 'training.epoch': did you mean 'training.epochs'?"),
         ("trainin.epochs=3", "unknown key 'trainin': did you mean 'training'?"),
-        ("method.prior.varance=1", "unknown key 'method.prior.varance': did you mean 'method.prior.variance'?"),
+        (
+            "method.prior.varance=1",
+            "unknown key 'method.prior.varance': did you mean 'method.prior.variance'?",
+        ),
         ("method.prior=clutser", "unknown prior 'clutser': did you mean 'cluster'?"),
         ("method.posterior=gauss", "unknown value of method.posterior 'gauss': did you mean 'gaussian'?"),
         ("training.epochs=-1", "training.epochs: input should be greater than or equal to 0, got -1"),
@@ -96,7 +99,9 @@ def test_without_a_method_or_data_it_says_which_is_missing() -> None:
 
 @pytest.mark.parametrize("method", METHODS.entries)
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 96, 96), (20,)])
-def test_every_method_is_complete_for_every_shape_and_survives_yaml(method: str, shape: tuple[int, ...]) -> None:
+def test_every_method_is_complete_for_every_shape_and_survives_yaml(
+    method: str, shape: tuple[int, ...]
+) -> None:
     recipe = complete_for(compose([MNIST, {"method": method}]), shape)
     assert recipe.encoder is not None
     assert isinstance(recipe.views.transforms, list)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from diabolo.errors import UserError
+from diabolo.errors import Interrupted, UserError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,22 +20,32 @@ app = typer.Typer(
 Out = Annotated[Path | None, typer.Option(help="The run folder; by default a new one under runs/.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, such as method.prior.variance=0.2."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any key of the recipe, such as method.prior.variance=0.2."
+    ),
 ]
 
 
 @app.command()
 def fit(
-    data: Annotated[str | None, typer.Argument(help="A data set's name, or a folder, archive or array file.")] = None,
+    data: Annotated[
+        str | None, typer.Argument(help="A data set's name, or a folder, archive or array file.")
+    ] = None,
     method: Annotated[str | None, typer.Option(help="See 'diabolo methods'.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="A named recipe or a YAML file; see 'diabolo recipes'.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A named recipe or a YAML file; see 'diabolo recipes'.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     limit: Annotated[int | None, typer.Option(help="Use only so many training images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of initialisation, order, views and noise.")] = None,
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that was stopped.")] = False,
-    init: Annotated[str | None, typer.Option(metavar="RUN", help="Start from the weights of another run.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse unreadable files instead of skipping them.")] = False,
+    init: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Start from the weights of another run.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse unreadable files instead of skipping them.")
+    ] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(help="Processes, one a device, that share each batch.")] = 1,
     no_evaluate: Annotated[bool, typer.Option("--no-evaluate", help="Train only.")] = False,
@@ -64,9 +74,13 @@ def fit(
 
 @app.command()
 def evaluate(
-    what: Annotated[str, typer.Argument(metavar="RUN|FEATURES.npz", help="A run folder, or features with labels.")],
+    what: Annotated[
+        str, typer.Argument(metavar="RUN|FEATURES.npz", help="A run folder, or features with labels.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Where to write the scores, as JSON.")] = None,
-    probe: Annotated[list[str] | None, typer.Option(help="Only this probe; may be given several times.")] = None,
+    probe: Annotated[
+        list[str] | None, typer.Option(help="Only this probe; may be given several times.")
+    ] = None,
     space: Annotated[str | None, typer.Option(help="Of a run: h, z or map.")] = None,
 ) -> None:
     """Score a representation: the table, the verdict, and for a run its report."""
@@ -126,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error), 2)
     except typer.TyperException as error:
         return _fail(error.format_message(), 2)
-    except (KeyboardInterrupt, typer.Abort) as stop:
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as stop:
         return _fail(str(stop) or "interrupted", 130)
     return status if isinstance(status, int) else 0
 

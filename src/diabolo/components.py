@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from diabolo.errors import UserError, unknown
 
@@ -56,7 +56,9 @@ class Table:
         """
         spec = {"name": spec} if isinstance(spec, str) else spec
         if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
-            raise UserError(f"{where}: expected the {self.kind}'s name, or a mapping with 'name', got {spec!r}")
+            raise UserError(
+                f"{where}: expected the {self.kind}'s name, or a mapping with 'name', got {spec!r}"
+            )
         name = spec["name"]
         if name == CUSTOM:
             return {"name": CUSTOM}

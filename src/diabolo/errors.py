@@ -8,6 +8,10 @@ class UserError(Exception):
     """Something the user can put right. The command line prints it as one line and exits with code 2."""
 
 
+class Interrupted(Exception):  # noqa: N818 - it is a wish, not an error
+    """The user asked for a stop; everything up to the last step is in a checkpoint."""
+
+
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     """The error for a name that is not in a list of valid ones; it offers the nearest."""
     valid = sorted(valid)

@@ -11,6 +11,14 @@ from torch import Tensor
 from diabolo.errors import UserError
 
 
+def cache_folder() -> Path:
+    """Where what can be had again is kept: `DIABOLO_CACHE`, or the platform's cache folder."""
+    import platformdirs
+
+    folder = os.environ.get("DIABOLO_CACHE")
+    return Path(folder).expanduser() if folder else Path(platformdirs.user_cache_dir("diabolo"))
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there in one step.
 
@@ -26,18 +34,25 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    write_whole(path, lambda temporary: temporary.write_bytes(data))
 
 
 def write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda p: p.write_text(text, "utf-8"))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Tensors as safetensors, with a few strings beside them."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file

@@ -102,13 +102,16 @@ class Recipe:
 
 
 def from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Validate a nested mapping. Raises `UserError`, one line, that names the key and the nearest valid one."""
+    """Validate a nested mapping. Raises `UserError`: one line, with the nearest valid key."""
     recipe = Recipe(**complete(Recipe, values))
     fewest, most = METHODS.load(recipe.method["name"]).needs.views  # type: ignore[attr-defined]
     if recipe.views.count < fewest or (most is not None and recipe.views.count > most):
-        wanted = f"{fewest} to {most}" if most and most > fewest else f"{'at least ' * (most is None)}{fewest}"
+        wanted = (
+            f"{fewest} to {most}" if most and most > fewest else f"{'at least ' * (most is None)}{fewest}"
+        )
         raise UserError(
-            f"views.count: method '{recipe.method['name']}' takes {wanted} views of an example, got {recipe.views.count}"
+            f"views.count: method '{recipe.method['name']}' takes {wanted} views of an example, "
+            f"got {recipe.views.count}"
         )
     return recipe
 
@@ -117,9 +120,7 @@ def from_yaml(text: str, where: str = "recipe") -> Recipe:
     return from_dict(_parse(text, where))
 
 
-def compose(
-    layers: Sequence[Mapping[str, Any]], settings: Sequence[str] | Mapping[str, Any] = ()
-) -> Recipe:
+def compose(layers: Sequence[Mapping[str, Any]], settings: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
     """Lay partial recipes over one another, then the settings, and validate the whole.
 
     settings: "key=value" with dots for depth and YAML values, or a mapping of the same.
@@ -133,7 +134,9 @@ def compose(
     spec = values.get("method")
     name = spec.get("name") if isinstance(spec, Mapping) else spec
     if not isinstance(name, str):
-        raise UserError("which method? name one with --method, or a recipe with --recipe; see 'diabolo methods'")
+        raise UserError(
+            "which method? name one with --method, or a recipe with --recipe; see 'diabolo methods'"
+        )
     if "data" not in values:
         raise UserError("which data? name a data set or a path; see 'diabolo datasets'")
     entry = METHODS[name]
@@ -161,7 +164,11 @@ def complete_for(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
 def named_recipes() -> dict[str, str]:
     """The recipes that ship with the package: name → the first line of its header."""
     files = (resources.files("diabolo") / "recipes").iterdir()
-    texts = {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in files if file.name.endswith(".yaml")}
+    texts = {
+        file.name.removesuffix(".yaml"): file.read_text("utf-8")
+        for file in files
+        if file.name.endswith(".yaml")
+    }
     return {name: text.splitlines()[0].lstrip("# ") for name, text in sorted(texts.items())}
 
 
@@ -194,7 +201,7 @@ def _pair(text: str) -> tuple[str, Any]:
 
 
 def _assign(values: Any, key: str, value: Any) -> Any:
-    """Set one nested value in a copy; parts of a list are addressed by position or by the component's name."""
+    """Set one nested value in a copy; items of a list are addressed by position or by their name."""
     first, _, rest = key.partition(".")
     if isinstance(values, list):
         names = [item["name"] if isinstance(item, Mapping) else item for item in values]

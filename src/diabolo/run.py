@@ -31,7 +31,7 @@ from diabolo.evaluation.features import extract
 from diabolo.evaluation.suite import read_scores
 from diabolo.files import read_tensors, write_json, write_tensors, write_text
 from diabolo.methods.base import Method
-from diabolo.methods.build import Facts, build_method
+from diabolo.methods.build import Facts, build_method, facts_from
 from diabolo.recipe import Recipe, from_yaml
 
 FORMAT_VERSION = 1
@@ -40,21 +40,17 @@ FORMAT_VERSION = 1
 class Run:
     """A training on disk. Make one with `create`, or open one with `open`."""
 
-    def __init__(
-        self, folder: Path, recipe: Recipe, facts: Facts, custom: Mapping[str, nn.Module] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, facts: Facts, encoder: nn.Module | None = None) -> None:
         self.folder = folder
         self.recipe = recipe
         self.facts = facts
-        self.custom = custom
+        self.encoder = encoder  # the user's own, as it was before training
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}: {self.recipe.method['name']} on {self.recipe.data.name})"
 
-    @classmethod
-    def create(
-        cls, folder: Path, recipe: Recipe, facts: Facts, custom: Mapping[str, nn.Module] | None = None
-    ) -> Run:
+    @staticmethod
+    def create(folder: Path, recipe: Recipe, facts: Facts) -> None:
         """Make a new run folder. Raises `UserError` when the folder already holds something."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "already holds a run" if (folder / "recipe.yaml").exists() else "exists and is not empty"
@@ -63,7 +59,6 @@ class Run:
         write_json(folder / "data.json", asdict(facts) | {"format_version": FORMAT_VERSION})
         write_json(folder / "environment.json", environment())
         write_text(folder / "recipe.yaml", recipe.to_yaml())
-        return cls(folder, recipe, facts, custom)
 
     @classmethod
     def open(cls, folder: str | Path, encoder: nn.Module | None = None) -> Run:
@@ -75,12 +70,12 @@ class Run:
         try:
             data = json.loads((folder / "data.json").read_text("utf-8"))
             newer = data.pop("format_version") > FORMAT_VERSION
-            facts = Facts(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+            facts = facts_from(data)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             raise UserError(f"{folder / 'data.json'} is missing or damaged") from None
         if newer:
             raise UserError(f"{folder} was written by a newer diabolo: upgrade to read it")
-        return cls(folder, recipe, facts, None if encoder is None else {"encoder": encoder})
+        return cls(folder, recipe, facts, encoder)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -99,7 +94,7 @@ class Run:
 
     def build(self) -> Method:
         """The method as it was before training."""
-        return build_method(self.recipe, self.facts, self.custom)
+        return build_method(self.recipe, self.facts, self.encoder)
 
     @property
     def trained(self) -> bool:
@@ -130,7 +125,7 @@ class Run:
     def embed(self, images: Images | torch.Tensor | np.ndarray, space: str | None = None) -> np.ndarray:
         """The representation of images: float32 [N, D].
 
-        images: `Images`, or uint8 or float arrays [N, C, H, W] (or [N, F]) of the shape the run was trained on.
+        images: `Images`, or uint8 or float arrays [N, C, H, W] (or [N, F]), of the shape trained on.
         """
         if not isinstance(images, Images):
             images = Images(torch.as_tensor(images))
@@ -189,5 +184,13 @@ def environment() -> dict[str, Any]:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    names = (
+        [
+            line.partition(":")[2].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if info.exists()
+        else []
+    )
     return names[0] if names else platform.processor() or platform.machine()

@@ -67,7 +67,7 @@ METHODS = Table(
             "diabolo.methods.random:Random",
             "Untrained encoder with batch-norm statistics of the data: the lower reference",
             family="reference",
-            recipe={"training": {"epochs": 1}},
+            recipe={"training": {"epochs": 0}},
         ),
     },
 )
@@ -81,7 +81,9 @@ ENCODERS = Table(
         "resnet18": Entry("diabolo.networks.resnet:ResNet", "ResNet-18 (He et al. 2016)", {"depth": 18}),
         "resnet34": Entry("diabolo.networks.resnet:ResNet", "ResNet-34", {"depth": 34}),
         "resnet50": Entry("diabolo.networks.resnet:ResNet", "ResNet-50", {"depth": 50}),
-        "simvae-resnet": Entry("diabolo.networks.simvae:SimVAEEncoder", "SimVAE's small ResNet (its Table 4a)"),
+        "simvae-resnet": Entry(
+            "diabolo.networks.simvae:SimVAEEncoder", "SimVAE's small ResNet (its Table 4a)"
+        ),
         "timm": Entry("diabolo.networks.timm:TimmEncoder", "Any timm backbone, by its name there"),
     },
 )
@@ -92,16 +94,24 @@ DECODERS = Table(
         "linear": Entry("diabolo.networks.mlp:LinearDecoder", "One linear layer"),
         "mlp": Entry("diabolo.networks.mlp:MLPDecoder", "Fully connected layers with ReLU"),
         "conv": Entry("diabolo.networks.conv:ConvDecoder", "Mirror of the conv encoder"),
-        "resnet": Entry("diabolo.networks.resnet_decoder:ResNetDecoder", "Mirrored ResNet without batch norm (AAVAE)"),
-        "resize-conv": Entry("diabolo.networks.conv:ResizeConvDecoder", "Upsample and convolve (Goncharov & Soboleva)"),
-        "simvae-resnet": Entry("diabolo.networks.simvae:SimVAEDecoder", "Mirror of SimVAE's ResNet (its Table 4b)"),
+        "resnet": Entry(
+            "diabolo.networks.resnet_decoder:ResNetDecoder", "Mirrored ResNet without batch norm (AAVAE)"
+        ),
+        "resize-conv": Entry(
+            "diabolo.networks.conv:ResizeConvDecoder", "Upsample and convolve (Goncharov & Soboleva)"
+        ),
+        "simvae-resnet": Entry(
+            "diabolo.networks.simvae:SimVAEDecoder", "Mirror of SimVAE's ResNet (its Table 4b)"
+        ),
     },
 )
 
 VIEWS = Table(
     "view",
     {
-        "random-resized-crop": Entry("diabolo.views.geometry:RandomResizedCrop", "Crop a random area, resize it"),
+        "random-resized-crop": Entry(
+            "diabolo.views.geometry:RandomResizedCrop", "Crop a random area, resize it"
+        ),
         "horizontal-flip": Entry("diabolo.views.geometry:HorizontalFlip", "Mirror left and right"),
         "vertical-flip": Entry("diabolo.views.geometry:VerticalFlip", "Mirror top and bottom"),
         "rotation": Entry("diabolo.views.geometry:Rotation", "Rotate about the centre"),
@@ -113,7 +123,9 @@ VIEWS = Table(
         "masking": Entry("diabolo.views.noise:Masking", "Set random pixels to zero"),
         "salt-and-pepper": Entry("diabolo.views.noise:SaltAndPepper", "Set random pixels to zero or one"),
         "threshold": Entry("diabolo.views.noise:Threshold", "Binarise at a fixed value"),
-        "sampled-binarisation": Entry("diabolo.views.noise:SampledBinarisation", "Draw each pixel as a Bernoulli"),
+        "sampled-binarisation": Entry(
+            "diabolo.views.noise:SampledBinarisation", "Draw each pixel as a Bernoulli"
+        ),
     },
 )
 
@@ -129,7 +141,9 @@ PRIORS = Table(
 LIKELIHOODS = Table(
     "likelihood",
     {
-        "gaussian": Entry("diabolo.likelihoods:Gaussian", "Normal, with fixed, learned or per-pixel variance"),
+        "gaussian": Entry(
+            "diabolo.likelihoods:Gaussian", "Normal, with fixed, learned or per-pixel variance"
+        ),
         "bernoulli": Entry("diabolo.likelihoods:Bernoulli", "Bernoulli from logits"),
     },
 )

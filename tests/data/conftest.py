@@ -14,5 +14,5 @@ def data_root() -> Path:
 def cache(tmp_path, monkeypatch) -> Path:
     """An empty cache folder, for downloads and for decoded arrays alike."""
     monkeypatch.delenv("DIABOLO_DATA", raising=False)
-    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache" / name)
-    return tmp_path / "cache" / "diabolo"
+    monkeypatch.setenv("DIABOLO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from diabolo.data.splits import load
 from diabolo.data.catalog import CATALOG
 from diabolo.data.decoded import decoded
+from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.recipe import Data
 
@@ -189,7 +189,6 @@ def test_decoded_arrays_are_built_once_until_the_source_changes(cache, tmp_path)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(cache, tmp_path):
-    cache.parent.mkdir()
     cache.write_text("a file where the folder should be")
     (tmp_path / "source").write_text("x")
     assert decoded([tmp_path / "source"], "s", lambda: np.ones(2, np.uint8)).tolist() == [1, 1]

@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 from diabolo.data.catalog import CATALOG, DataSetEntry, Download
-from diabolo.data.fetch import cache_folder, fetch, find
+from diabolo.data.fetch import data_folder, fetch, find
 from diabolo.errors import UserError
 
 CONTENT = bytes(range(256)) * 40
@@ -135,7 +135,7 @@ def test_files_at_hand_are_used_as_they_are(server, tmp_path, monkeypatch):
         Download(f"{server.base}/a.bin", md5(CONTENT), ("a.bin",)),
         Download(f"{server.base}/b.bin", md5(CONTENT), ("b.bin",)),
     )
-    assert fetch(entry) == folder == cache_folder() / "some-set"
+    assert fetch(entry) == folder == data_folder() / "some-set"
     assert server.asked == ["b.bin"]  # only what is missing
     assert find(folder, "a.bin") == folder / "a.bin.xz"
 

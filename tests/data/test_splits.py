@@ -6,10 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diabolo.data.splits import load
 from diabolo.data.images import Images
 from diabolo.data.readers import Parts
-from diabolo.data.splits import split
+from diabolo.data.splits import load, split
 from diabolo.errors import UserError
 from diabolo.recipe import Data
 

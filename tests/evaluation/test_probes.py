@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import scipy.optimize
-from planted import blobs, with_test_labels
 
 from diabolo.components import complete
 from diabolo.errors import UserError
 from diabolo.evaluation.features import Features, Part, sample
 from diabolo.evaluation.probes import KNN, MLP, Linear, standardised
 from diabolo.tables import PROBES
+from tests.evaluation.planted import blobs, with_test_labels
 
 
 def literal_vote(

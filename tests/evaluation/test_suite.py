@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from planted import blobs
 
 from diabolo.errors import UserError
 from diabolo.evaluation.features import Features, Part
@@ -13,6 +12,7 @@ from diabolo.evaluation.geometry import effective_rank
 from diabolo.evaluation.probes import KNN
 from diabolo.evaluation.suite import needing, quick, read_scores, representations, score, write_scores
 from diabolo.tables import PROBES
+from tests.evaluation.planted import blobs
 
 SPECS = [
     PROBES.complete(name, "probes") for name in ("linear", {"name": "mlp", "epochs": 2}, "knn", "finetune")

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from planted import blobs
 
 from diabolo.evaluation.suite import score
 from diabolo.evaluation.verdict import compare, verdict
 from diabolo.tables import PROBES
+from tests.evaluation.planted import blobs
 
 LINEAR_KNN = [PROBES.complete(name, "probes") for name in ("linear", "knn")]
 

@@ -172,11 +172,11 @@ def test_reduced_precision_tracks_in_full() -> None:
 def test_estimated_statistics_are_the_average_over_batches(convert) -> None:
     module = convert(nn.Sequential(nn.Dropout(0.9), nn.BatchNorm2d(2, momentum=0.7)).double())
     batches = [images(8), images(4), images(12)]
-    norm.estimate(module, iter(batches))
+    norm.estimate(module, module, iter(batches))
     average = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
     torch.testing.assert_close(module[1].running_mean, average)  # and no dropout meanwhile
     assert module[1].momentum == 0.7
     assert not any(m.training for m in module.modules())
     again = module[1].running_var.clone()
-    norm.estimate(module, batches)
+    norm.estimate(module, module, batches)
     assert torch.equal(module[1].running_var, again)

@@ -1,13 +1,14 @@
-"""Arrays that take long to decode, kept in the platform's cache folder and opened as memory maps."""
+"""Arrays that take long to decode, kept in the cache folder and opened as memory maps."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import pooch
 from numpy.typing import NDArray
+
+from diabolo.errors import UserError
+from diabolo.files import cache_folder, write_whole
 
 
 def decoded(
@@ -19,23 +20,16 @@ def decoded(
     """
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
     digest = blake2b(repr((stats, settings)).encode(), digest_size=16).hexdigest()
-    file = Path(pooch.os_cache("diabolo")) / "decoded" / f"{digest}.npy"
+    file = cache_folder() / "decoded" / f"{digest}.npy"
     if not file.exists():
         array = build()
         try:
-            _write(file, array)
-        except OSError:  # no place for it: as good, only slower the next time
+            write_whole(file, lambda path: _save(path, array))
+        except UserError:  # no place for it: as good, only slower the next time
             return array
     return np.load(file, mmap_mode="c", allow_pickle=False)
 
 
-def _write(file: Path, array: NDArray[np.uint8]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".partial", delete=False) as target:
-        try:
-            np.save(target, array, allow_pickle=False)
-            target.close()
-            Path(target.name).replace(file)
-        except BaseException:
-            Path(target.name).unlink()
-            raise
+def _save(path: Path, array: NDArray[np.uint8]) -> None:
+    with path.open("wb") as file:  # a file, since np.save would add a suffix to a name
+        np.save(file, array, allow_pickle=False)

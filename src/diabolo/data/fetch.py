@@ -14,14 +14,16 @@ from requests.exceptions import HTTPError, RequestException
 
 from diabolo.data.catalog import DataSetEntry, Download
 from diabolo.errors import UserError
+from diabolo.files import cache_folder
 
 COMPRESSED = (".gz", ".xz")
 BLOCK = 1 << 20  # bytes read at a time
 
 
-def cache_folder() -> Path:
-    """`DIABOLO_DATA` if set, else the platform's cache folder."""
-    return Path(os.environ.get("DIABOLO_DATA") or pooch.os_cache("diabolo"))
+def data_folder() -> Path:
+    """Where named data sets lie or are fetched to: `DIABOLO_DATA` if set, else the cache folder."""
+    folder = os.environ.get("DIABOLO_DATA")
+    return Path(folder).expanduser() if folder else cache_folder()
 
 
 def find(folder: Path, name: str) -> Path | None:
@@ -37,7 +39,7 @@ def fetch(entry: DataSetEntry) -> Path:
     Files already there are used as they are. Raises `UserError`, and leaves nothing behind, when a transfer
     fails or a checksum is wrong.
     """
-    folder = cache_folder() / entry.folder
+    folder = data_folder() / entry.folder
     if not _missing(entry, folder):
         return folder
     try:

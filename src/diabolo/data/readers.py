@@ -52,7 +52,12 @@ class Parts:
 
     def together(self) -> Images:
         """All images in one, train first; those of a part without labels get −1."""
-        found = {"train": self.train, "labelled": self.labelled, "validation": self.validation, "test": self.test}
+        found = {
+            "train": self.train,
+            "labelled": self.labelled,
+            "validation": self.validation,
+            "test": self.test,
+        }
         parts = {name: part for name, part in found.items() if part is not None}
         classes = next((part.classes for part in parts.values() if part.labels is not None), ())
         labels = [torch.full((len(p),), -1) if p.labels is None else p.labels for p in parts.values()]
@@ -60,7 +65,9 @@ class Parts:
             pixels=torch.cat([part.pixels for part in parts.values()]),
             labels=torch.cat(labels) if classes else None,
             classes=classes,
-            names=tuple(n for name, p in parts.items() for n in p.names or [f"{name}/{i}" for i in range(len(p))]),
+            names=tuple(
+                n for name, p in parts.items() for n in p.names or [f"{name}/{i}" for i in range(len(p))]
+            ),
         )
 
 

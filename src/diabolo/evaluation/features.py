@@ -235,6 +235,6 @@ def _positions(
 def _finite(values: np.ndarray, where: str) -> np.ndarray:
     if bad := int((~np.isfinite(values)).any(axis=1).sum()):
         raise UserError(
-            f"{where}: {bad} of {len(values)} rows are not finite (a training that diverged, a division by zero?)"
+            f"{where}: {bad} of {len(values)} rows are not finite (diverged training, division by zero?)"
         )
     return values

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,7 +17,7 @@ from torch import Tensor
 from diabolo.data.images import Splits
 from diabolo.errors import UserError
 from diabolo.evaluation.features import Features, extract, features_of, sample
-from diabolo.files import write_json
+from diabolo.files import cache_folder, write_json
 
 MAX_WIDTH = 3072  # 3 × 32 × 32: beyond it images are averaged down, so that probes on pixels stay affordable
 PCA_ROWS = 50_000  # training examples that PCA is fitted on
@@ -75,12 +73,6 @@ def cached(key: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dic
     except UserError as error:
         warnings.warn(f"{error}; the reference scores will be computed again next time", stacklevel=2)
     return result
-
-
-def cache_folder() -> Path:
-    """Where what can be computed or fetched again is kept."""
-    folder = os.environ.get("DIABOLO_CACHE")
-    return Path(folder).expanduser() if folder else Path(pooch.os_cache("diabolo"))
 
 
 def _read(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:

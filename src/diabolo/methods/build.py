@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,17 +37,23 @@ def facts_of(train: Images) -> Facts:
     return Facts(train.shape, train.classes, len(train), tuple(mean.tolist()), tuple(std.tolist()))
 
 
-def build_method(recipe: Recipe, facts: Facts, custom: Mapping[str, nn.Module] | None = None) -> Method:
+def facts_from(values: Mapping[str, Any]) -> Facts:
+    """The facts that `dataclasses.asdict` made plain."""
+    shape, classes, mean, std = (tuple(values[key]) for key in ("shape", "classes", "mean", "std"))
+    return Facts(shape, classes, values["size"], mean, std)
+
+
+def build_method(recipe: Recipe, facts: Facts, encoder: nn.Module | None = None) -> Method:
     """Construct the method of a complete recipe, initialised from its seed.
 
-    custom: the user's own "encoder", where the recipe says so.
+    encoder: the user's own module, where the recipe says so; it is copied.
     """
     assert recipe.encoder is not None, "complete the recipe first"
     torch.manual_seed(seed_for(recipe.seed, "initialisation"))
     if recipe.encoder["name"] == CUSTOM:
-        if not custom or "encoder" not in custom:
+        if encoder is None:
             raise UserError("this run's encoder is a module of yours: pass it again as encoder=…")
-        network = custom["encoder"]
+        network = deepcopy(encoder)
     else:
         network = ENCODERS.build(recipe.encoder, shape=facts.shape)
     moments = (torch.tensor(facts.mean), torch.tensor(facts.std)) if recipe.data.normalise else (None, None)

@@ -1,4 +1,4 @@
-"""An untrained encoder: the lower reference. Its batch-norm statistics are estimated on the training split."""
+"""An untrained encoder: the lower reference. Its batch-norm statistics are estimated on train."""
 
 from diabolo.errors import UserError
 from diabolo.methods.base import Method, Terms

@@ -21,6 +21,7 @@ class Supervised(Method):
 
     def forward(self, batch: Batch) -> Terms:
         views = batch.views[0]  # [B, J, C, H, W]
+        assert batch.labels is not None
         labels = batch.labels.repeat_interleave(views.shape[1])  # [B·J]
         logits = self.embed(self.encoder(views.flatten(0, 1)))
         # The mean over all processes' labelled examples: those without a label are −1.

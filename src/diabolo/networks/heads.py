@@ -1,5 +1,7 @@
 """Small heads on top of a feature: projectors, predictors, latent heads."""
 
+from itertools import pairwise
+
 from torch import nn
 
 
@@ -10,5 +12,5 @@ def hidden_layer(before: int, after: int) -> nn.Sequential:
 
 def mlp_head(*widths: int) -> nn.Sequential:
     """A hidden layer for each inner width, then a linear layer: [n, widths[0]] → [n, widths[-1]]."""
-    hidden = [hidden_layer(a, b) for a, b in zip(widths[:-2], widths[1:-1], strict=True)]
+    hidden = [hidden_layer(before, after) for before, after in pairwise(widths[:-1])]
     return nn.Sequential(*hidden, nn.Linear(widths[-2], widths[-1]))

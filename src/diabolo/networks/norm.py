@@ -4,7 +4,7 @@ PyTorch's own synchronised batch norm refuses CPUs. These are `nn.BatchNorm1d` a
 pass in training: the same parameters, buffers and keys, and the same in evaluation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -113,10 +113,11 @@ def group(module: nn.Module, size: int) -> nn.Module:
 
 
 @torch.no_grad()
-def estimate(module: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
-    """Set the running statistics of every batch norm to their average over batches [n, *shape].
+def estimate(module: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor]) -> nn.Module:
+    """Set the running statistics of every batch norm to their average over `forward` of batches [n, *shape].
 
     For networks that were not trained: all else is in evaluation mode meanwhile, and the whole module after.
+    `forward` is the module itself, or one of its methods.
     """
     norms = [norm for norm in module.eval().modules() if isinstance(norm, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -125,7 +126,7 @@ def estimate(module: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         norm.momentum = None
         norm.train()
     for batch in batches if norms else ():
-        module(batch)
+        forward(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return module.eval()

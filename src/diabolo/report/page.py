@@ -16,6 +16,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
+from diabolo.files import write_bytes, write_text
 from diabolo.report import figures, projection
 from diabolo.report.figures import Array
 from diabolo.report.table import probe_title, table
@@ -98,7 +99,7 @@ def write(folder: Path, content: Content) -> Path:
         dark=figures.DARK,
     )
     path = folder / "report.html"
-    _write(path, html.encode())
+    write_text(path, html)
     return path
 
 
@@ -209,13 +210,4 @@ def _data_uri(kind: str, data: bytes) -> str:
 
 def _save(folder: Path, name: str, figure: Figure, kinds: Sequence[str] = ("png", "svg")) -> None:
     for kind in kinds:
-        _write(folder / "figures" / f"{name}.{kind}", figures.save(figure, kind))
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_bytes(folder / "figures" / f"{name}.{kind}", figures.save(figure, kind))

@@ -31,13 +31,15 @@ class Meter:
 
         Raises `UserError` at the first that is not finite.
         """
-        rows: list[list[float]] = torch.stack([row.double().cpu() for row in self.rows]).tolist() if self.rows else []
+        rows: list[list[float]] = (
+            torch.stack([row.double().cpu() for row in self.rows]).tolist() if self.rows else []
+        )
         for age, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
             for name, value in reversed(list(zip(self.names, row, strict=True))):
                 if not math.isfinite(value):
                     raise UserError(
                         f"training stopped at step {step - age}: {name} is {value}; a lower optimiser.lr, "
-                        "training.clip=1 or training.precision=float32 may help; the last checkpoint is intact"
+                        "training.clip=1 or training.precision=float32 may help; checkpoints are intact"
                     )
         return rows
 

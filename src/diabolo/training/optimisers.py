@@ -38,11 +38,21 @@ def adamw(
 
 
 def sgd(
-    groups: Groups, *, lr: Rate = 0.06, weight_decay: Decay = 5e-4, momentum: Beta = 0.9, nesterov: bool = True
+    groups: Groups,
+    *,
+    lr: Rate = 0.06,
+    weight_decay: Decay = 5e-4,
+    momentum: Beta = 0.9,
+    nesterov: bool = True,
 ) -> Optimizer:
     """SGD with (Nesterov) momentum."""
     return torch.optim.SGD(
-        groups, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov and momentum > 0, fused=True
+        groups,
+        lr=lr,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        nesterov=nesterov and momentum > 0,
+        fused=True,
     )
 
 
@@ -61,7 +71,9 @@ class LARS(Optimizer):
         momentum: Beta = 0.9,
         trust: Rate = 1e-3,
     ) -> None:
-        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "trust": trust})
+        super().__init__(
+            groups, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "trust": trust}
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

@@ -21,7 +21,9 @@ class Constant:
 class Cosine(Constant):
     """Linear warm-up over `warmup` epochs, then half a cosine to `final` times the rate."""
 
-    def __init__(self, *, warmup: Annotated[float, Ge(0)] = 0.0, final: Annotated[float, Ge(0)] = 0.0) -> None:
+    def __init__(
+        self, *, warmup: Annotated[float, Ge(0)] = 0.0, final: Annotated[float, Ge(0)] = 0.0
+    ) -> None:
         super().__init__(warmup=warmup)
         self.final = final
 

@@ -23,11 +23,15 @@ class Show:
         self.progress: Progress | None = None
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def start(self, done: int, steps: int, epochs: int, batch_size: int) -> None:
         """Begin a progress bar over the steps of a training."""
-        self.epochs, self.steps_per_epoch, self.batch_size = epochs, max(steps // max(epochs, 1), 1), batch_size
+        self.epochs, self.steps_per_epoch, self.batch_size = (
+            epochs,
+            max(steps // max(epochs, 1), 1),
+            batch_size,
+        )
         self.latest: dict[str, float] = {}
         self.since, self.since_step = time.perf_counter(), done
         self.progress = Progress(
@@ -56,7 +60,9 @@ class Show:
         self.shown = now
         assert self.progress is not None
         epoch = f"{(event.step - 1) // self.steps_per_epoch + 1}/{self.epochs}"
-        speed = f"{(event.step - self.since_step) * self.batch_size / max(now - self.since, 1e-9):,.0f} images/s"
+        speed = (
+            f"{(event.step - self.since_step) * self.batch_size / max(now - self.since, 1e-9):,.0f} images/s"
+        )
         terms = "  ".join(f"{name} {value:.4g}" for name, value in self.latest.items())
         self.progress.update(self.task, completed=event.step, epoch=epoch, speed=speed, terms=terms)
         if event.epoch is not None:
@@ -77,7 +83,11 @@ class Show:
 
     def scores(self, scores: dict[str, Any]) -> None:
         """The table of every scored representation, and the verdict below it."""
-        rows = {name: entry for name, entry in scores.items() if isinstance(entry, dict) and "effective_rank" in entry}
+        rows = {
+            name: entry
+            for name, entry in scores.items()
+            if isinstance(entry, dict) and "effective_rank" in entry
+        }
         probes = [probe for probe in PROBES if any(probe in entry for entry in rows.values())]
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("representation")

@@ -44,7 +44,12 @@ def embed(
     if out is not None:
         labels = np.full(len(data), -1) if data.labels is None else data.labels.numpy()
         names = data.names or tuple(str(i) for i in range(len(data)))
-        arrays = {"features": features, "labels": labels, "names": np.array(names), "classes": np.array(data.classes)}
+        arrays = {
+            "features": features,
+            "labels": labels,
+            "names": np.array(names),
+            "classes": np.array(data.classes),
+        }
         write_whole(Path(out), lambda path: _savez(path, arrays))
         show.note(f"{len(features):,} × {features.shape[1]} features → {out}")
     return features
@@ -52,4 +57,4 @@ def embed(
 
 def _savez(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with path.open("wb") as file:  # a file, since np.savez would add a suffix to a name
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)

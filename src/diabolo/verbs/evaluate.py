@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from diabolo.data.splits import load
 from diabolo.data.images import Splits
+from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.evaluation import references
 from diabolo.evaluation.features import Features, features_of, load_features
 from diabolo.evaluation.suite import as_score, needing, score, write_scores
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
-from diabolo.methods.build import build_method
 from diabolo.networks import norm
 from diabolo.run import Run, default_device
 from diabolo.tables import PROBES
@@ -64,12 +64,14 @@ def evaluate(
 def score_run(run: Run, splits: Splits, show: Show) -> dict[str, Any]:
     """Score a trained run and its references; write `scores.json` and the report into its folder."""
     recipe, method, settings = run.recipe, run.method, run.recipe.evaluation
-    features = features_of(lambda x: method.represent(x, settings.space), splits, default_device())
+    features = features_of(partial(method.represent, space=settings.space), splits, default_device())
     specs = _specs(settings.probes, features)
     scored = score(features, specs, recipe.seed)
-    scores = {"encoder": scored.scores | _method_scores(method, settings.space, specs, splits, recipe.seed)}
+    scores: dict[str, Any] = {
+        "encoder": scored.scores | _method_scores(method, settings.space, specs, splits, recipe.seed)
+    }
     for space in settings.also:
-        other = features_of(lambda x, space=space: method.represent(x, space), splits, default_device())
+        other = features_of(partial(method.represent, space=space), splits, default_device())
         scores[f"encoder.{space}"] = score(other, specs, recipe.seed).scores
     if settings.references:
         scores |= reference_scores(run, splits, specs, features.width)
@@ -81,7 +83,9 @@ def score_run(run: Run, splits: Splits, show: Show) -> dict[str, Any]:
     return scores
 
 
-def reference_scores(run: Run, splits: Splits, probes: Sequence[dict[str, Any]], width: int) -> dict[str, Any]:
+def reference_scores(
+    run: Run, splits: Splits, probes: Sequence[dict[str, Any]], width: int
+) -> dict[str, Any]:
     """The rows that stand beside a result: the untrained twin, PCA to the same width, raw pixels.
 
     They are kept in a cache, by data, split, architecture, seed and probes.
@@ -100,7 +104,9 @@ def reference_scores(run: Run, splits: Splits, probes: Sequence[dict[str, Any]],
     rows: dict[str, Any] = {}
     if recipe.training.epochs > 0:
         key = common | {"row": "random", "space": recipe.evaluation.space, **architecture}
-        rows["random"] = references.cached(key, lambda: score(_untrained(run, splits), probes, recipe.seed).scores)
+        rows["random"] = references.cached(
+            key, lambda: score(_untrained(run, splits), probes, recipe.seed).scores
+        )
     key = common | {"row": "pca", "width": width}
     rows["pca"] = references.cached(
         key, lambda: score(references.pca(splits, width), probes, recipe.seed).scores
@@ -116,7 +122,9 @@ def _specs(chosen: Sequence[dict[str, Any]] | None, features: Features) -> list[
     if chosen is None:
         return [PROBES.complete(name, "probe") for name in DEFAULT_PROBES] if features.labelled else []
     if chosen and not features.labelled:
-        raise UserError(f"probe '{chosen[0]['name']}' needs labels, and these features have none: leave it out")
+        raise UserError(
+            f"probe '{chosen[0]['name']}' needs labels, and these features have none: leave it out"
+        )
     return list(chosen)
 
 
@@ -134,7 +142,9 @@ def _method_scores(
 
 def _untrained(run: Run, splits: Splits) -> Features:
     """The features of the run's architecture as it was initialised, its batch norm fitted to the data."""
-    method = build_method(run.recipe, run.facts, run.custom).to(default_device())
-    batches = (splits.train.floats(slice(i, i + 256)).to(default_device()) for i in range(0, len(splits.train), 256))
-    norm.estimate(method, batches)
-    return features_of(lambda x: method.represent(x, run.recipe.evaluation.space), splits, default_device())
+    method = run.build().to(default_device())
+    batches = (
+        splits.train.floats(slice(i, i + 256)).to(default_device()) for i in range(0, len(splits.train), 256)
+    )
+    norm.estimate(method, method.represent, batches)
+    return features_of(partial(method.represent, space=run.recipe.evaluation.space), splits, default_device())

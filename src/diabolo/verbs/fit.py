@@ -71,7 +71,9 @@ def fit(
         show.note(note)
     composed = complete_for(composed, splits.train.shape)
     run = _open(composed, splits, out, resume, encoder, fabric)
-    show.note(f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {run.folder}")
+    show.note(
+        f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {run.folder}"
+    )
     with run.lock() if fabric.is_global_zero else nullcontext():
         if not run.trained:
             train_run(run, splits, fabric, transforms, show)
@@ -113,32 +115,40 @@ def _set(**values: Any) -> dict[str, Any]:
 
 
 def _open(
-    recipe: Recipe, splits: Splits, out: str | Path | None, resume: bool, encoder: nn.Module | None, fabric: Fabric
+    recipe: Recipe,
+    splits: Splits,
+    out: str | Path | None,
+    resume: bool,
+    encoder: nn.Module | None,
+    fabric: Fabric,
 ) -> Run:
     """Check that recipe and data go together, then make the run folder, or find it again."""
-    custom = None if encoder is None else {"encoder": encoder}
     facts = facts_of(splits.train)
-    _check(recipe, splits, facts, custom)
+    _check(recipe, splits, facts, encoder)
     folder = Path(out) if out is not None else _folder(recipe, resume)
     if resume and (folder / "recipe.yaml").exists():
         run = Run.open(folder, encoder)
         if differs := _difference(run.recipe.to_dict(), recipe.to_dict()):
-            raise UserError(f"{folder} was started with {differs}: resume with the same, or choose another --out")
+            raise UserError(
+                f"{folder} was started with {differs}: resume with the same, or choose another --out"
+            )
         return run
     if fabric.is_global_zero:
         Run.create(folder, recipe, facts)
     fabric.barrier()
-    return Run(folder, recipe, facts, custom)
+    return Run(folder, recipe, facts, encoder)
 
 
-def _check(recipe: Recipe, splits: Splits, facts: Facts, custom: Mapping[str, nn.Module] | None) -> None:
+def _check(recipe: Recipe, splits: Splits, facts: Facts, encoder: nn.Module | None) -> None:
     """Everything that can be known to fail is refused here, before anything is written."""
     if not facts.classes:
         if METHODS.load(recipe.method["name"]).needs.labels:  # type: ignore[attr-defined]
             raise UserError(f"method '{recipe.method['name']}' needs labels, and {recipe.data.name} has none")
         if recipe.evaluation.probes:
-            raise UserError(f"evaluation.probes: {recipe.data.name} has no labels to probe with: leave probes out")
-    method = build_method(recipe, facts, custom)
+            raise UserError(
+                f"evaluation.probes: {recipe.data.name} has no labels to probe with: leave probes out"
+            )
+    method = build_method(recipe, facts, encoder)
     Feed(splits.train, [], recipe.training.batch_size, recipe.seed, torch.device("cpu"))
     for space in (recipe.evaluation.space, *recipe.evaluation.also):
         with torch.no_grad():

@@ -55,7 +55,9 @@ def _summary(run: Run) -> dict[str, str]:
         "budget": f"{recipe.training.epochs} epochs, {rows[-1]['step'] if rows else 0:,} steps "
         f"of {recipe.training.batch_size} × {recipe.views.count} views",
         "time": duration(run.seconds),
-        "hardware": ", ".join([*environment["gpus"], f"{environment['processor']}, {environment['cores']} cores"]),
+        "hardware": ", ".join(
+            [*environment["gpus"], f"{environment['processor']}, {environment['cores']} cores"]
+        ),
     }
 
 
@@ -90,7 +92,5 @@ def _confusion(features: Features, predictions: dict[str, np.ndarray]) -> page.C
     if not predictions or features.test.labels is None:
         return None
     probe = "linear" if "linear" in predictions else next(iter(predictions))
-    counts = confusion_matrix(
-        features.test.labels, predictions[probe], labels=range(len(features.classes))
-    )
+    counts = confusion_matrix(features.test.labels, predictions[probe], labels=range(len(features.classes)))
     return page.Confusion(counts, features.classes, probe)

@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 
 from diabolo.data.images import Splits
 from diabolo.distributed import world_size
-from diabolo.errors import UserError
+from diabolo.errors import Interrupted, UserError
 from diabolo.evaluation.suite import quick
 from diabolo.files import read_tensors
 from diabolo.methods.base import Method
@@ -30,18 +30,16 @@ from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
 
 
-class Interrupted(KeyboardInterrupt):
-    """The user asked for a stop; everything up to the last step is in a checkpoint."""
-
-
-def train_run(run: Run, splits: Splits, fabric: Fabric, transforms: Sequence[View] | None, show: Show) -> None:
+def train_run(
+    run: Run, splits: Splits, fabric: Fabric, transforms: Sequence[View] | None, show: Show
+) -> None:
     """Train a run from its newest checkpoint, or from its beginning, to its end, and save the model."""
     recipe, settings = run.recipe, run.recipe.training
     method = run.build().to(fabric.device)
     if recipe.init is not None:
         warm_start(method, Path(recipe.init))
     if settings.channels_last:
-        method.to(memory_format=torch.channels_last)
+        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if method.needs.synchronise and world_size() > 1:
         norm.synchronise(method)
     groups = method.parameter_groups(recipe.optimiser["weight_decay"])
@@ -74,7 +72,9 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, transforms: Sequence[Vie
                 if fabric.is_global_zero and (due or interrupted.is_set()):
                     checkpoints.save(run.folder / "checkpoints", method, optimiser, position)
                 if interrupted.is_set():
-                    raise Interrupted(f"stopped at step {event.step} of {steps}; continue with --out {run.folder} --resume")
+                    raise Interrupted(
+                        f"stopped at step {event.step} of {steps}; continue with --out {run.folder} --resume"
+                    )
     finally:
         show.stop()
     if fabric.is_global_zero:
@@ -88,7 +88,11 @@ def _record(run: Run, method: Method, splits: Splits, event: Event, position: Po
     live = run.recipe.evaluation.live
     if event.epoch is not None and live and event.epoch % live == 0:
         method.eval()
-        scores = quick(lambda x: method.represent(x, run.recipe.evaluation.space), splits, next(method.parameters()).device)
+        scores = quick(
+            lambda x: method.represent(x, run.recipe.evaluation.space),
+            splits,
+            next(method.parameters()).device,
+        )
         row = {"kind": "curve", "step": event.step, "epoch": event.epoch, **scores}
         run.log(row)
         show.curve(row)
@@ -102,7 +106,9 @@ def warm_start(method: Method, folder: Path) -> None:
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     missing = [name for name in own if name.startswith("encoder.") and name not in fitting]
     if missing:
-        raise UserError(f"{path} does not fit this encoder: {missing[0]} is missing there or has another shape")
+        raise UserError(
+            f"{path} does not fit this encoder: {missing[0]} is missing there or has another shape"
+        )
     method.load_state_dict(own | fitting)
 
 

@@ -89,8 +89,11 @@ def build_pipelines(recipe: Recipe, custom: Sequence[View] | None = None) -> lis
 
     custom: the user's own augmentations, instead of the recipe's.
     """
-    groups = [group for group in (recipe.views, recipe.local_views) if group is not None]
-    pipelines = [Pipeline([VIEWS.build(spec) for spec in group.transforms], group.count) for group in groups]
+    pipelines = []
+    for group in (recipe.views, recipe.local_views):
+        if group is not None:
+            assert isinstance(group.transforms, list), "complete the recipe first"
+            pipelines.append(Pipeline([VIEWS.build(spec) for spec in group.transforms], group.count))
     if custom is not None:
         pipelines[0] = Pipeline(custom, recipe.views.count)
     return pipelines

@@ -27,7 +27,14 @@ def _simclr(colour: bool, side: int) -> Specs:
     views: Specs = [
         {"name": "random-resized-crop", "scale": [0.08, 1.0]},
         {"name": "horizontal-flip"},
-        {"name": "colour-jitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "p": 0.8},
+        {
+            "name": "colour-jitter",
+            "brightness": 0.4,
+            "contrast": 0.4,
+            "saturation": 0.4,
+            "hue": 0.1,
+            "p": 0.8,
+        },
         {"name": "grayscale", "p": 0.2},
     ]
     return [*views, {"name": "gaussian-blur", "kernel": 9, "p": 0.5}] if side > 64 else views
@@ -35,5 +42,12 @@ def _simclr(colour: bool, side: int) -> Specs:
 
 def _simvae(colour: bool) -> Specs:
     crop = {"name": "random-resized-crop", "scale": [0.6 if colour else 0.4, 1.0], "ratio": [0.75, 1.3]}
-    jitter = {"name": "colour-jitter", "brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2, "p": 0.8}
+    jitter = {
+        "name": "colour-jitter",
+        "brightness": 0.8,
+        "contrast": 0.8,
+        "saturation": 0.8,
+        "hue": 0.2,
+        "p": 0.8,
+    }
     return [crop, {"name": "vertical-flip"}, *([jitter] if colour else [])]

@@ -1,0 +1,108 @@
+"""A training that was killed and resumed ends like one that never stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diabolo.files import read_tensors
+from diabolo.run import Run
+from diabolo.verbs.fit import fit
+from tests.runs import SPINE, digits_recipe
+
+EPOCHS = 12
+
+
+def start(recipe: Path, out: Path) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "diabolo",
+        "fit",
+        "--recipe",
+        str(recipe),
+        "--out",
+        str(out),
+        "--no-evaluate",
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums in the same order
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def wait_for_checkpoint(process: subprocess.Popen[str], folder: Path, count: int) -> None:
+    while len(list((folder / "checkpoints").glob("[0-9]*.safetensors"))) < count:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same_outcome(one: Path, other: Path) -> None:
+    left, _ = read_tensors(one / "model.safetensors")
+    right, _ = read_tensors(other / "model.safetensors")
+    assert left.keys() == right.keys()
+    for key, tensor in left.items():
+        assert torch.equal(tensor, right[key]), key
+    assert metrics(one) == metrics(other)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run of each method, killed with SIGKILL after its second checkpoint."""
+    folder = tmp_path_factory.mktemp("killed")
+    processes = {}
+    for name in SPINE:
+        recipe = digits_recipe(name, f"training.epochs={EPOCHS}")
+        (folder / f"{name}.yaml").write_text(recipe.to_yaml())
+        processes[name] = start(folder / f"{name}.yaml", folder / name)
+    for name, process in processes.items():
+        wait_for_checkpoint(process, folder / name, 2)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    return {name: folder / name for name in SPINE}
+
+
+@pytest.mark.parametrize("name", SPINE)
+def test_killed_and_resumed_equals_never_stopped(name: str, killed: dict[str, Path], tmp_path: Path) -> None:
+    folder = killed[name]
+    assert not (folder / "model.safetensors").exists(), "it was killed before its end"
+    fit(out=folder, resume=True, evaluate=False, quiet=True)
+    whole = fit(recipe=Run.open(folder).recipe.to_dict(), out=tmp_path / "whole", evaluate=False, quiet=True)
+    assert_same_outcome(folder, whole.folder)
+    assert [row["epoch"] for row in metrics(folder) if row["kind"] == "curve"] == list(range(1, EPOCHS + 1))
+
+
+def test_ctrl_c_stops_between_two_steps_and_loses_nothing(tmp_path: Path) -> None:
+    recipe = digits_recipe("vae", "training.epochs=40", "training.checkpoint_every=7", "evaluation.live=0")
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
+    process = start(tmp_path / "recipe.yaml", tmp_path / "run")
+    wait_for_checkpoint(process, tmp_path / "run", 1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].startswith("diabolo: stopped at step")
+    assert "--resume" in errors.splitlines()[-1]
+    newest = max((tmp_path / "run" / "checkpoints").glob("*.safetensors"))
+    assert int(newest.stem) == int(errors.split("stopped at step ")[1].split()[0])
+    fit(out=tmp_path / "run", resume=True, evaluate=False, quiet=True)
+    whole = fit(recipe=recipe.to_dict(), out=tmp_path / "whole", evaluate=False, quiet=True)
+    assert_same_outcome(tmp_path / "run", whole.folder)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    recipe = digits_recipe("ae", "training.epochs=1").to_dict()
+    run = fit(recipe=recipe, out=tmp_path / "run", evaluate=False, quiet=True)
+    before = (run.folder / "model.safetensors").stat().st_mtime_ns
+    fit(recipe=recipe, out=tmp_path / "run", resume=True, evaluate=False, quiet=True)
+    assert (run.folder / "model.safetensors").stat().st_mtime_ns == before
