@@ -72,7 +72,7 @@ class Evaluation:
     space: str | None = None  # "h", "z" or "map"; None: the method's own
     also: tuple[str, ...] = ()  # further spaces to score
     probes: list[Annotated[Spec, PROBES]] | None = None  # None: linear, MLP and kNN where there are labels
-    live: Annotated[int, Ge(0)] = 1  # epochs between points of the live kNN and rank curve; 0: none
+    live: Annotated[int, Ge(0)] | None = None  # epochs between points of the live curve; None: about 20 points
     references: bool = True  # raw pixels, PCA and the random encoder beside it
 
 

@@ -49,7 +49,7 @@ def train(
     Returns what was kept: {"epoch", "validation"}. An epoch is cut into batches of near-equal size, at most
     `batch_size`, so that batch norm never meets a single example.
     """
-    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr, fused=True)
     order = generator("classifier", seed)
     batches = math.ceil(len(data.labels) / batch_size)
     chosen: dict[str, float] = {}

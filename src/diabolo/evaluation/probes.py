@@ -5,6 +5,7 @@ choice on validation, and reads test once. `needs` says what it is called with.
 """
 
 import warnings
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -85,11 +86,14 @@ class Linear:
             )
 
 
+EPOCHS, STEPS = 20, 2_000  # of the MLP: at least so many of each
+
+
 class MLP:
     """A small network: hidden layers with ReLU, negative log-likelihood, Adam.
 
-    With `hidden=[128], select="last"` it is Mancini's head; with `hidden=[512], batch_norm=True`
-    Goncharov & Soboleva's.
+    With `hidden=[128], epochs=20, select="last"` it is Mancini's head; with `hidden=[512], batch_norm=True`
+    Goncharov & Soboleva's. Without `epochs` it takes 20, or on small data as many as 2,000 steps need.
     """
 
     needs: ClassVar[Needs] = "features"
@@ -99,7 +103,7 @@ class MLP:
         *,
         hidden: tuple[Positive, ...] = (256,),
         batch_norm: bool = False,
-        epochs: Positive = 20,
+        epochs: Positive | None = None,
         lr: PositiveFloat = 1e-3,
         batch_size: Annotated[int, Gt(1)] = 256,
         standardise: bool = True,
@@ -119,7 +123,7 @@ class MLP:
             model,
             _labelled(train),
             _labelled(validation),
-            epochs=self.epochs,
+            epochs=self.epochs or max(EPOCHS, math.ceil(STEPS * self.batch_size / len(train))),
             lr=self.lr,
             batch_size=self.batch_size,
             select=self.select,

@@ -23,8 +23,9 @@ from diabolo.tables import METHODS
 from diabolo.training.loop import Feed
 from diabolo.verbs.console import Show
 from diabolo.verbs.evaluate import score_run
-from diabolo.verbs.sitting import train_run
+from diabolo.verbs.sitting import train_run, warm_start
 from diabolo.views.base import View
+from diabolo.views.pipeline import build_pipelines
 
 
 def fit(
@@ -70,7 +71,16 @@ def fit(
     for note in splits.notes:
         show.note(note)
     composed = complete_for(composed, splits.train.shape)
-    run = _open(composed, splits, out, resume, encoder, fabric)
+    facts = facts_of(splits.train)
+    folder = Path(out) if out is not None else _folder(composed, resume)
+    if resume and (folder / "recipe.yaml").exists():
+        run = _continued(folder, composed, encoder)
+    else:
+        _check(composed, splits, facts, encoder, transforms)
+        if fabric.is_global_zero:
+            Run.create(folder, composed, facts)
+        fabric.barrier()
+        run = Run(folder, composed, facts, encoder)
     show.note(
         f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {run.folder}"
     )
@@ -114,45 +124,41 @@ def _set(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _open(
-    recipe: Recipe,
-    splits: Splits,
-    out: str | Path | None,
-    resume: bool,
-    encoder: nn.Module | None,
-    fabric: Fabric,
-) -> Run:
-    """Check that recipe and data go together, then make the run folder, or find it again."""
-    facts = facts_of(splits.train)
-    _check(recipe, splits, facts, encoder)
-    folder = Path(out) if out is not None else _folder(recipe, resume)
-    if resume and (folder / "recipe.yaml").exists():
-        run = Run.open(folder, encoder)
-        if differs := _difference(run.recipe.to_dict(), recipe.to_dict()):
-            raise UserError(
-                f"{folder} was started with {differs}: resume with the same, or choose another --out"
-            )
-        return run
-    if fabric.is_global_zero:
-        Run.create(folder, recipe, facts)
-    fabric.barrier()
-    return Run(folder, recipe, facts, encoder)
+def _continued(folder: Path, recipe: Recipe, encoder: nn.Module | None) -> Run:
+    """The run in a folder, if it was started with the same recipe."""
+    run = Run.open(folder, encoder)
+    if differs := _difference(run.recipe.to_dict(), recipe.to_dict()):
+        raise UserError(f"{folder} was started with {differs}: resume with the same, or choose another --out")
+    return run
 
 
-def _check(recipe: Recipe, splits: Splits, facts: Facts, encoder: nn.Module | None) -> None:
+def _check(
+    recipe: Recipe, splits: Splits, facts: Facts, encoder: nn.Module | None, transforms: Sequence[View] | None
+) -> None:
     """Everything that can be known to fail is refused here, before anything is written."""
-    if not facts.classes:
-        if METHODS.load(recipe.method["name"]).needs.labels:  # type: ignore[attr-defined]
-            raise UserError(f"method '{recipe.method['name']}' needs labels, and {recipe.data.name} has none")
-        if recipe.evaluation.probes:
-            raise UserError(
-                f"evaluation.probes: {recipe.data.name} has no labels to probe with: leave probes out"
-            )
+    _check_labels(recipe, splits)
     method = build_method(recipe, facts, encoder)
-    Feed(splits.train, [], recipe.training.batch_size, recipe.seed, torch.device("cpu"))
-    for space in (recipe.evaluation.space, *recipe.evaluation.also):
-        with torch.no_grad():
-            method.eval().represent(splits.train.floats(slice(0, 1)), space)
+    if recipe.init is not None:
+        warm_start(method, Path(recipe.init))
+    cpu = torch.device("cpu")
+    feed = Feed(splits.train, build_pipelines(recipe, transforms), recipe.training.batch_size, recipe.seed, cpu)
+    with torch.no_grad():
+        if recipe.training.epochs > 0:
+            method(feed(0, 0, 0.0))
+        for space in (recipe.evaluation.space, *recipe.evaluation.also):
+            method.eval().represent(splits.train.floats(slice(0, 2)), space)
+
+
+def _check_labels(recipe: Recipe, splits: Splits) -> None:
+    labels = (splits.labelled or splits.train).labels
+    classes = 0 if labels is None else len(labels[labels >= 0].unique())
+    name, probes = recipe.method["name"], recipe.evaluation.probes
+    if METHODS.load(name).needs.labels and splits.train.labels is None:  # type: ignore[attr-defined]
+        raise UserError(f"method '{name}' needs labels, and {recipe.data.name} has none")
+    if probes and classes == 0:
+        raise UserError(f"evaluation.probes: {recipe.data.name} has no labels to probe with: leave probes out")
+    if probes != [] and classes == 1:
+        raise UserError(f"{recipe.data.name} has labels of one class only: set evaluation.probes=[] to go without")
 
 
 def _folder(recipe: Recipe, resume: bool) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import signal
 import threading
 import time
@@ -30,6 +31,9 @@ from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
 
 
+CURVE_POINTS = 20  # of the live kNN and rank, unless the recipe says how often
+
+
 def train_run(
     run: Run, splits: Splits, fabric: Fabric, transforms: Sequence[View] | None, show: Show
 ) -> None:
@@ -53,7 +57,7 @@ def train_run(
         estimate_statistics(method, feed)
     if position.step < steps:
         seconds = (steps - position.step) * settings.accumulate * seconds_per_batch(method, feed)
-        show.note(f"{settings.epochs} epochs of {steps_per_epoch} steps, about {duration(seconds)} to go")
+        show.note(f"{steps:,} steps, {steps_per_epoch} an epoch: about {duration(seconds)} to go")
     if settings.compile:
         method.compile()
         for pipeline in pipelines:
@@ -85,8 +89,9 @@ def _record(run: Run, method: Method, splits: Splits, event: Event, position: Po
     """Write the event's row, and the live curve's where an epoch ends."""
     if event.row is not None:
         run.log(event.row)
-    live = run.recipe.evaluation.live
-    if event.epoch is not None and live and event.epoch % live == 0:
+    live, epochs = run.recipe.evaluation.live, run.recipe.training.epochs
+    every = math.ceil(epochs / CURVE_POINTS) if live is None else live
+    if event.epoch is not None and every and (event.epoch % every == 0 or event.epoch == epochs):
         method.eval()
         scores = quick(
             lambda x: method.represent(x, run.recipe.evaluation.space),

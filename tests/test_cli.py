@@ -1,0 +1,360 @@
+"""The command line as a user meets it: what it writes, and what it says when something is wrong."""
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diabolo.cli import main
+from diabolo.data.splits import load
+from diabolo.files import read_tensors
+from diabolo.recipe import Data, from_yaml
+from diabolo.run import Run
+
+QUICK = ["--epochs", "1", "--set", "training.batch_size=32", "--set", "encoder={name: mlp, widths: [32]}"]
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run what must fail: exit code 2 and one line on the error stream, which is returned."""
+    capsys.readouterr()
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("diabolo: ")]
+    assert len(lines) == 1
+    assert captured.err.splitlines()[-1] == lines[0]
+    assert not captured.out
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fitted") / "run"
+    assert run("fit", "digits", "--method", "ae", "--out", folder, *QUICK) == 0
+    return folder
+
+
+def test_fit_writes_a_whole_run_folder(fitted: Path) -> None:
+    names = {path.name for path in fitted.iterdir()}
+    assert {"recipe.yaml", "data.json", "environment.json", "metrics.jsonl", "checkpoints"} <= names
+    assert {"model.safetensors", "scores.json", "report.html", "figures"} <= names
+    assert not [path for path in fitted.rglob("*") if path.suffix in (".tmp", ".pt", ".pkl")]
+    scores = json.loads((fitted / "scores.json").read_text())
+    for name in ("encoder", "random", "pca", "pixels"):
+        assert scores[name]["effective_rank"] >= 1
+        for probe in ("linear", "mlp", "knn"):
+            assert 0 <= scores[name][probe]["accuracy"] <= 1
+    assert scores["verdict"]
+    recipe = from_yaml((fitted / "recipe.yaml").read_text())
+    assert recipe.decoder is not None
+    assert (recipe.decoder["name"], list(recipe.decoder["widths"])) == ("mlp", [32])
+    assert recipe.training.epochs == 1
+
+
+def test_metrics_are_one_object_a_line_with_finite_terms(fitted: Path) -> None:
+    rows = Run.open(fitted).metrics
+    trained = [row for row in rows if row["kind"] == "train"]
+    assert trained[-1]["epoch"] == 1.0
+    assert trained[-1]["loss"] == trained[-1]["reconstruction"]
+    assert trained[-1]["lr"] == 1e-3
+    assert {"knn", "effective_rank"} <= next(row for row in rows if row["kind"] == "curve").keys()
+
+
+def test_evaluate_scores_a_run_again_and_writes_a_copy(fitted: Path, tmp_path: Path) -> None:
+    assert run("evaluate", fitted, "--probe", "knn", "--space", "h", "--out", tmp_path / "scores.json") == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["encoder"]["width"] == 32
+    assert "knn" in scores["encoder"]
+    assert "linear" not in scores["encoder"]
+
+
+def test_embed_writes_features_that_evaluate_reads(fitted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "z.npz"
+    assert run("embed", fitted, "digits", "-o", out) == 0
+    arrays = np.load(out, allow_pickle=False)
+    assert arrays["features"].shape == (1797, 32)
+    assert arrays["features"].dtype == np.float32
+    assert arrays["labels"].shape == arrays["names"].shape == (1797,)
+    assert run("evaluate", out, "--out", tmp_path / "scores.json") == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["encoder"]["knn"]["accuracy"] > 0.5
+
+
+def test_python_and_command_line_give_the_same_run(fitted: Path, tmp_path: Path) -> None:
+    import diabolo
+
+    same = diabolo.fit(
+        "digits",
+        method="ae",
+        epochs=1,
+        settings={"training.batch_size": 32, "encoder": {"name": "mlp", "widths": [32]}},
+        out=tmp_path / "run",
+        evaluate=False,
+        quiet=True,
+    )
+    one, _ = read_tensors(fitted / "model.safetensors")
+    other, _ = read_tensors(same.folder / "model.safetensors")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    test = load(same.recipe.data).test
+    np.testing.assert_array_equal(same.embed(test), Run.open(fitted).embed(test))
+
+
+def test_a_module_and_views_of_one_s_own(tmp_path: Path) -> None:
+    import diabolo
+    from diabolo.views.noise import GaussianNoise
+
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    before = network[1].weight.clone()
+    images = load(Data(name="digits")).train
+    trained = diabolo.fit(
+        images,
+        method="simclr",
+        epochs=1,
+        encoder=network,
+        transforms=[GaussianNoise(scale=0.1)],
+        settings={"training.batch_size": 64},
+        out=tmp_path / "run",
+        quiet=True,
+    )
+    assert torch.equal(network[1].weight, before), "the user's module is copied"
+    assert trained.embed(images).shape == (len(images), 10)
+    assert {"encoder", "random", "pca", "pixels"} <= trained.scores.keys()
+    again = Run.open(tmp_path / "run", encoder=network)
+    np.testing.assert_array_equal(again.embed(images), trained.embed(images))
+    with pytest.raises(diabolo.UserError, match="a module of yours"):
+        Run.open(tmp_path / "run").embed(images)
+
+
+def test_a_warm_start_takes_the_other_run_s_weights(fitted: Path, tmp_path: Path) -> None:
+    start = ["fit", "digits", "--method", "ae", "--init", fitted, *QUICK, "--no-evaluate", "--epochs", "0"]
+    assert run(*start, "--out", tmp_path / "warm") == 0
+    one, _ = read_tensors(fitted / "model.safetensors")
+    other, _ = read_tensors(tmp_path / "warm" / "model.safetensors")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+# A user's own data, made from real images
+
+
+def pictures(name: str = "digits", count: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    train = load(Data(name=name)).train
+    some = torch.arange(count)
+    assert train.labels is not None
+    return train.pixels[some].numpy(), train.labels[some].numpy()
+
+
+def encoded(pixels: np.ndarray, kind: str) -> bytes:
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def made(kind: str, folder: Path, pixels: np.ndarray, labels: np.ndarray) -> Path:
+    """The same labelled images as a folder of PNGs, a zip or a tar of JPEGs, or an array file."""
+    suffix = "png" if kind == "folder" else "jpeg"
+    files = {
+        f"class{y}/{i}.{suffix}": encoded(x, suffix)
+        for i, (x, y) in enumerate(zip(pixels, labels, strict=True))
+    }
+    path = (
+        folder / {"folder": "photos", "zip": "photos.zip", "tar": "photos.tar.gz", "npz": "photos.npz"}[kind]
+    )
+    if kind == "folder":
+        for name, data in files.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(data)
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+    elif kind == "tar":
+        with tarfile.open(path, "w:gz") as tar:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    else:
+        np.savez(path, images=pixels, labels=labels)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "npz"])
+@pytest.mark.parametrize("data", ["digits", pytest.param("cifar10", marks=pytest.mark.data("cifar10"))])
+def test_fit_takes_what_a_user_brings(kind: str, data: str, tmp_path: Path) -> None:
+    path = made(kind, tmp_path, *pictures(data))
+    out = tmp_path / "run"
+    probes = ["--set", "evaluation.probes=[knn]", "--set", "data.test=0.3"]
+    assert run("fit", path, "--method", "ae", "--out", out, *QUICK, *probes) == 0
+    trained = Run.open(out)
+    assert trained.facts.shape == load(Data(name=data)).train.shape
+    assert 0 <= trained.scores["encoder"]["knn"]["accuracy"] <= 1
+
+
+def test_images_without_labels_are_judged_by_their_rank(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", pictures()[0])
+    assert run("fit", tmp_path / "images.npy", "--method", "vae", "--out", tmp_path / "run", *QUICK) == 0
+    scores = Run.open(tmp_path / "run").scores
+    assert "knn" not in scores["encoder"]
+    assert any("rank only" in line for line in scores["verdict"])
+
+
+def test_vectors_train_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "rows.npz",
+        features=rng.normal(size=(200, 12)).astype(np.float32),
+        labels=np.arange(200) % 2,
+    )
+    for method in ("vae", "simclr", "simvae"):
+        assert run("fit", tmp_path / "rows.npz", "--method", method, "--out", tmp_path / method, *QUICK) == 0
+        assert Run.open(tmp_path / method).facts.shape == (12,)
+
+
+# What a user can get wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "digitz", "--method", "ae"], "unknown data set 'digitz': did you mean 'digits'?"),
+        (["fit", "digits", "--method", "simclar"], "unknown method 'simclar': did you mean 'simclr'?"),
+        (
+            ["fit", "digits", "--recipe", "mancini-a"],
+            "unknown recipe 'mancini-a': did you mean 'mancini-ae'?",
+        ),
+        (["fit", "digits"], "which method?"),
+        (["fit", "digits", "--method", "ae", "--set", "trainig.epochs=2"], "unknown key 'trainig'"),
+        (["fit", "digits", "--method", "ae", "--set", "method.latnt=2"], "did you mean 'method.latent'?"),
+        (["fit", "digits", "--method", "ae", "--epochs", "two"], "Invalid value for '--epochs'"),
+        (
+            ["fit", "digits", "--method", "ae", "--set", "training.batch_size=5000"],
+            "only 1293 training images",
+        ),
+        (["fit", "digits", "--method", "ae", "--set", "evaluation.space=y"], "unknown space 'y'"),
+        (["fit", "digits", "--method", "moco", "--epochs", "1", "--set", "views.count=1"], "takes 2 views"),
+        (["fit", "digits", "--method", "random", "--epochs", "1"], "nothing to train"),
+        (["fit", "digits", "--method", "ae", "--init", "nowhere"], "no model file at nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refused(capsys, *arguments, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_cannot_be_used_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "letter.png").write_text("no image")
+    np.save(tmp_path / "unlabelled.npy", pictures()[0])
+    np.savez(tmp_path / "one.npz", images=pictures()[0], labels=np.zeros(60, int))
+    cases = {
+        "empty": (["--method", "ae"], "no image found"),
+        "letter.png": (["--method", "ae"], "letter.png"),
+        "unlabelled.npy": (["--method", "supervised"], "method 'supervised' needs labels"),
+    }
+    for name, (options, message) in cases.items():
+        assert message in refused(capsys, "fit", tmp_path / name, *options, "--out", out)
+    asked = ["--method", "ae", "--set", "evaluation.probes=[linear]", "--set", "training.batch_size=32"]
+    assert "no labels to probe with" in refused(
+        capsys, "fit", tmp_path / "unlabelled.npy", *asked, "--out", out
+    )
+    assert "one class" in refused(capsys, "fit", tmp_path / "one.npz", *asked, "--out", out)
+    assert not out.exists()
+
+
+def test_unreadable_files_are_skipped_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = made("folder", tmp_path, *pictures())
+    (folder / "class0" / "broken.png").write_bytes(b"broken")
+    start = ["fit", folder, "--method", "ae", "--no-evaluate", *QUICK]
+    assert run(*start, "--out", tmp_path / "run") == 0
+    assert "broken.png" in capsys.readouterr().err
+    assert "broken.png" in refused(capsys, *start, "--strict", "--out", tmp_path / "strict")
+    assert not (tmp_path / "strict").exists()
+
+
+def test_a_folder_that_holds_another_run_is_left_alone(
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in fitted.rglob("*") if path.is_file()}
+    start = ["fit", "digits", "--method", "ae", *QUICK, "--out", fitted]
+    assert "already holds a run" in refused(capsys, *start)
+    assert "was started with seed = 0, not 1" in refused(capsys, *start, "--resume", "--seed", "1")
+    (tmp_path / "file").write_text("mine")
+    assert "not empty" in refused(capsys, "fit", "digits", "--method", "ae", *QUICK, "--out", tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_run_in_use_is_refused(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Run.open(fitted).lock():
+        message = refused(capsys, "fit", "--out", fitted, "--resume")
+    assert "in use" in message
+
+
+def test_a_loss_that_is_not_finite_names_its_term_and_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = [
+        "fit",
+        "digits",
+        "--method",
+        "vae",
+        *QUICK,
+        "--set",
+        "optimiser.lr=1e20",
+        "--out",
+        tmp_path / "run",
+    ]
+    message = refused(capsys, *start)
+    assert "training stopped at step" in message
+    assert any(word in message for word in ("is nan", "is inf", "is -inf"))
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [("nothing.npz", "no such file"), ("pyproject.toml", "not an .npz"), ("src", "not a run folder")],
+)
+def test_evaluate_says_what_it_expects(what: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    root = Path(__file__).parent.parent
+    assert message in refused(capsys, "evaluate", root / what)
+
+
+def test_features_without_labels_refuse_a_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "z.npz", features=np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32))
+    assert run("evaluate", tmp_path / "z.npz") == 0
+    assert "probe 'linear' needs labels" in refused(
+        capsys, "evaluate", tmp_path / "z.npz", "--probe", "linear"
+    )
+
+
+def test_a_damaged_model_is_refused(fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    shutil.copytree(fitted, tmp_path / "copy")
+    (tmp_path / "copy" / "model.safetensors").write_bytes(b"\x00" * 100)
+    assert "not a readable model file" in refused(
+        capsys, "embed", tmp_path / "copy", "digits", "-o", tmp_path / "z.npz"
+    )
+    assert not (tmp_path / "z.npz").exists()
+
+
+def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    from diabolo.data.catalog import CATALOG
+    from diabolo.recipe import named_recipes
+    from diabolo.tables import METHODS
+
+    for command, names in (("methods", METHODS.entries), ("datasets", CATALOG), ("recipes", named_recipes())):
+        assert run(command) == 0
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(names)
