@@ -24,7 +24,7 @@ from diabolo.methods.build import build_method, facts_of
 from diabolo.recipe import Recipe, complete_for, compose
 from diabolo.run import Run, environment
 from diabolo.tables import OPTIMISERS, SCHEDULES
-from diabolo.training.loop import Feed, train
+from diabolo.training.loop import Feed, compile_step, train
 from diabolo.training.meter import Position
 from diabolo.verbs.console import Show
 from diabolo.views.pipeline import build_pipelines
@@ -94,7 +94,7 @@ def prepared(recipe: Recipe, images, device: torch.device):
     groups = method.parameter_groups(recipe.optimiser["weight_decay"])
     optimiser = OPTIMISERS.build(recipe.optimiser, groups=groups)
     if recipe.training.compile:
-        method.compile()
+        compile_step(method, [])
     return method, optimiser
 
 

@@ -72,7 +72,9 @@ class Evaluation:
     space: str | None = None  # "h", "z" or "map"; None: the method's own
     also: tuple[str, ...] = ()  # further spaces to score
     probes: list[Annotated[Spec, PROBES]] | None = None  # None: linear, MLP and kNN where there are labels
-    live: Annotated[int, Ge(0)] | None = None  # epochs between points of the live curve; None: about 20 points
+    live: Annotated[int, Ge(0)] | None = (
+        None  # epochs between points of the live curve; None: about 20 points
+    )
     references: bool = True  # raw pixels, PCA and the random encoder beside it
 
 

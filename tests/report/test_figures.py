@@ -16,8 +16,8 @@ def test_steps_become_epochs_and_terms_keep_their_names():
     rows = [
         {"kind": "train", "step": s, "epoch": 0, "loss": 1.0 * s, "prior": 2.0, "lr": 0.1} for s in (5, 20)
     ]
-    rows += [{"kind": "curve", "step": 10, "epoch": 1, "rank": 4.0}]
-    rows += [{"kind": "curve", "step": 20, "epoch": 2, "knn": 0.5, "rank": 5.0}]
+    rows += [{"kind": "curve", "step": 10, "epoch": 1, "effective_rank": 4.0}]
+    rows += [{"kind": "curve", "step": 20, "epoch": 2, "knn": 0.5, "effective_rank": 5.0}]
     curves = {one.name: one for one in figures.series(rows)}
     assert list(curves) == ["loss", "prior", "kNN accuracy, %", "effective rank"]
     assert curves["loss"].x.tolist() == [0.5, 2.0]

@@ -59,7 +59,9 @@ def metrics() -> list[dict]:
             {"kind": "train", "step": step, "epoch": step // 50, "loss": 5 / step, "prior": -0.5, "lr": 0.1}
         )
     for epoch in (1, 2):
-        rows.append({"kind": "curve", "step": 50 * epoch, "epoch": epoch, "knn": 0.4 * epoch, "rank": 3.0})
+        rows.append(
+            {"kind": "curve", "step": 50 * epoch, "epoch": epoch, "knn": 0.4 * epoch, "effective_rank": 3.0}
+        )
     return rows
 
 

@@ -4,8 +4,8 @@ A probe is built with its settings and called with features and a seed. It is fi
 choice on validation, and reads test once. `needs` says what it is called with.
 """
 
-import warnings
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal

@@ -111,7 +111,7 @@ def series(metrics: Sequence[Mapping[str, Any]]) -> list[Series]:
 
     terms = dict.fromkeys(key for row in train for key in row if key not in ("kind", "step", "epoch", "lr"))
     curves = [read(train, term, term) for term in terms]
-    curves += [read(live, "knn", "kNN accuracy, %", 100), read(live, "rank", "effective rank")]
+    curves += [read(live, "knn", "kNN accuracy, %", 100), read(live, "effective_rank", "effective rank")]
     return [curve for curve in curves if len(curve.x)]
 
 

@@ -63,6 +63,16 @@ class Feed:
             yield as_float(self.pixels[start : start + size])
 
 
+def compile_step(method: Method, pipelines: Sequence[Pipeline]) -> None:
+    """Compile the forward pass and the views in place, with the random numbers of the eager ones."""
+    import torch._inductor.config
+
+    torch._inductor.config.fallback_random = True
+    method.compile()
+    for pipeline in pipelines:
+        pipeline.compile()
+
+
 def train(
     fabric: Fabric,
     method: Method,

@@ -141,7 +141,9 @@ def _check(
     if recipe.init is not None:
         warm_start(method, Path(recipe.init))
     cpu = torch.device("cpu")
-    feed = Feed(splits.train, build_pipelines(recipe, transforms), recipe.training.batch_size, recipe.seed, cpu)
+    feed = Feed(
+        splits.train, build_pipelines(recipe, transforms), recipe.training.batch_size, recipe.seed, cpu
+    )
     with torch.no_grad():
         if recipe.training.epochs > 0:
             method(feed(0, 0, 0.0))
@@ -156,9 +158,13 @@ def _check_labels(recipe: Recipe, splits: Splits) -> None:
     if METHODS.load(name).needs.labels and splits.train.labels is None:  # type: ignore[attr-defined]
         raise UserError(f"method '{name}' needs labels, and {recipe.data.name} has none")
     if probes and classes == 0:
-        raise UserError(f"evaluation.probes: {recipe.data.name} has no labels to probe with: leave probes out")
+        raise UserError(
+            f"evaluation.probes: {recipe.data.name} has no labels to probe with: leave probes out"
+        )
     if probes != [] and classes == 1:
-        raise UserError(f"{recipe.data.name} has labels of one class only: set evaluation.probes=[] to go without")
+        raise UserError(
+            f"{recipe.data.name} has labels of one class only: set evaluation.probes=[] to go without"
+        )
 
 
 def _folder(recipe: Recipe, resume: bool) -> Path:

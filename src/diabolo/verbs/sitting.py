@@ -9,13 +9,15 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 from diabolo.data.images import Splits
-from diabolo.distributed import world_size
+from diabolo.distributed import reduce_sum, world_size
 from diabolo.errors import Interrupted, UserError
 from diabolo.evaluation.suite import quick
 from diabolo.files import read_tensors
@@ -24,12 +26,10 @@ from diabolo.networks import norm
 from diabolo.run import Run
 from diabolo.tables import OPTIMISERS, SCHEDULES
 from diabolo.training import checkpoints
-from diabolo.training.loop import Event, Feed, train
-from diabolo.training.meter import Position
+from diabolo.training.loop import Event, Feed, compile_step, train
 from diabolo.verbs.console import Show, duration
 from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
-
 
 CURVE_POINTS = 20  # of the live kNN and rank, unless the recipe says how often
 
@@ -56,51 +56,77 @@ def train_run(
     if settings.epochs == 0:
         estimate_statistics(method, feed)
     if position.step < steps:
-        seconds = (steps - position.step) * settings.accumulate * seconds_per_batch(method, feed)
+        with fabric.autocast():
+            seconds = (steps - position.step) * settings.accumulate * seconds_per_batch(method, feed)
         show.note(f"{steps:,} steps, {steps_per_epoch} an epoch: about {duration(seconds)} to go")
     if settings.compile:
-        method.compile()
-        for pipeline in pipelines:
-            pipeline.compile()
+        compile_step(method, pipelines)
+    board = None
     if fabric.is_global_zero:
         run.truncate_metrics(position.step)
+        board = tensorboard(run.folder, position.step)
     show.start(position.step, steps, settings.epochs, settings.batch_size * settings.accumulate)
     events = train(fabric, method, optimiser, SCHEDULES.build(recipe.schedule), feed, settings, position)
     try:
         with deferred_interrupt() as interrupted:
             for event in events:
                 show.step(event)
-                if fabric.is_global_zero:
-                    _record(run, method, splits, event, position, show)
+                stop = agreed(interrupted, event)
                 due = event.epoch is not None and event.epoch % settings.checkpoint_every == 0
-                if fabric.is_global_zero and (due or interrupted.is_set()):
-                    checkpoints.save(run.folder / "checkpoints", method, optimiser, position)
-                if interrupted.is_set():
+                if fabric.is_global_zero:
+                    for row in rows(run, method, splits, event, show):
+                        run.log(row)
+                        write_scalars(board, row)
+                    if due or stop:
+                        checkpoints.save(run.folder / "checkpoints", method, optimiser, position)
+                if stop:
                     raise Interrupted(
                         f"stopped at step {event.step} of {steps}; continue with --out {run.folder} --resume"
                     )
     finally:
         show.stop()
+        if board is not None:
+            board.close()
     if fabric.is_global_zero:
         run.save(method, position.seconds)
 
 
-def _record(run: Run, method: Method, splits: Splits, event: Event, position: Position, show: Show) -> None:
-    """Write the event's row, and the live curve's where an epoch ends."""
+def rows(run: Run, method: Method, splits: Splits, event: Event, show: Show) -> Iterator[dict[str, Any]]:
+    """What an event adds to the log: the loop's row, and at the end of some epochs the live curve's."""
     if event.row is not None:
-        run.log(event.row)
+        yield event.row
     live, epochs = run.recipe.evaluation.live, run.recipe.training.epochs
     every = math.ceil(epochs / CURVE_POINTS) if live is None else live
     if event.epoch is not None and every and (event.epoch % every == 0 or event.epoch == epochs):
         method.eval()
-        scores = quick(
-            lambda x: method.represent(x, run.recipe.evaluation.space),
-            splits,
-            next(method.parameters()).device,
-        )
+        represent = partial(method.represent, space=run.recipe.evaluation.space)
+        scores = quick(represent, splits, next(method.parameters()).device)
         row = {"kind": "curve", "step": event.step, "epoch": event.epoch, **scores}
-        run.log(row)
         show.curve(row)
+        yield row
+
+
+def agreed(interrupted: threading.Event, event: Event) -> bool:
+    """Whether to stop now. Several processes ask one another where they log, so that all stop at one step."""
+    if world_size() == 1:
+        return interrupted.is_set()
+    return event.row is not None and bool(reduce_sum(torch.tensor(float(interrupted.is_set()))) > 0)
+
+
+def tensorboard(folder: Path, step: int) -> Any:
+    """A writer of TensorBoard event files, which forgets what came after `step`; None without the package."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+
+
+def write_scalars(board: Any, row: dict[str, Any]) -> None:
+    if board is not None:
+        for name, value in row.items():
+            if name not in ("kind", "step", "epoch"):
+                board.add_scalar(f"{row['kind']}/{name}", value, row["step"])
 
 
 def warm_start(method: Method, folder: Path) -> None:
@@ -125,7 +151,7 @@ def estimate_statistics(method: Method, feed: Feed) -> None:
 def seconds_per_batch(method: Method, feed: Feed, batches: int = 3) -> float:
     """A short trial on a copy, which leaves the method and its results as they are."""
     trial = copy.deepcopy(method).train()
-    optimiser = torch.optim.SGD(trial.parameters(), lr=0.0)
+    optimiser = torch.optim.Adam(trial.parameters(), fused=True)
     times = []
     for position in range(min(batches + 1, feed.batches.steps_per_epoch)):
         started = time.perf_counter()

@@ -14,7 +14,7 @@ from diabolo.tables import VIEWS
 from diabolo.views.base import Drawn, View
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
     """What a method sees in one step. B is this process's share of the batch, J the views of an example.
 

@@ -1,0 +1,210 @@
+"""The loop's parts: accumulation, clipping, schedules, optimisers, precision, and the hooks of a method."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from diabolo.errors import UserError
+from diabolo.methods.base import Method, Needs, Terms
+from diabolo.methods.build import build_method
+from diabolo.recipe import Recipe
+from diabolo.tables import METHODS, OPTIMISERS, SCHEDULES
+from diabolo.training.loop import Event, Feed, compile_step, train
+from diabolo.training.meter import Meter, Position
+from diabolo.training.optimisers import LARS
+from diabolo.training.schedules import Constant, Cosine
+from diabolo.verbs.fit import fit
+from diabolo.views.pipeline import Batch, build_pipelines
+from tests.runs import digits, digits_recipe
+
+PLAIN = ("encoder.batch_norm=false",)
+
+
+def trained(recipe: Recipe, method: Method | None = None, most: int = 10_000) -> tuple[Method, list[Event]]:
+    """Run the loop for a recipe, at most so many steps."""
+    splits, facts = digits(recipe)
+    method = method or build_method(recipe, facts)
+    precision: Any = "bf16-mixed" if recipe.training.precision == "bf16" else "32-true"
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    groups = method.parameter_groups(recipe.optimiser["weight_decay"])
+    optimiser = OPTIMISERS.build(recipe.optimiser, groups=groups)
+    pipelines = build_pipelines(recipe)
+    feed = Feed(splits.train, pipelines, recipe.training.batch_size, recipe.seed, fabric.device)
+    if recipe.training.compile:
+        compile_step(method, pipelines)
+    schedule = SCHEDULES.build(recipe.schedule)
+    events: Iterator[Event] = train(fabric, method, optimiser, schedule, feed, recipe.training, Position())
+    return method, list(islice(events, most))
+
+
+def weights(method: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in method.parameters()])
+
+
+def test_two_accumulated_batches_are_one_of_twice_the_size() -> None:
+    sgd = (*PLAIN, "optimiser=sgd", "optimiser.lr=1e-4")
+    whole, _ = trained(digits_recipe("ae", *sgd, "training.batch_size=64"), most=5)
+    halves, _ = trained(digits_recipe("ae", *sgd, "training.batch_size=32", "training.accumulate=2"), most=5)
+    torch.testing.assert_close(weights(halves), weights(whole), rtol=1e-4, atol=1e-6)
+
+
+def test_clipping_bounds_the_step() -> None:
+    still = ("optimiser={name: sgd, lr: 1.0, momentum: 0.0, weight_decay: 0.0}", "training.clip=0.01")
+    recipe = digits_recipe("ae", *PLAIN, *still)
+    before = weights(build_method(recipe, digits(recipe)[1]))
+    after, _ = trained(recipe, most=1)
+    assert (weights(after) - before).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_bf16_follows_float32() -> None:
+    exact = trained(digits_recipe("vae", *PLAIN))[1]
+    rough = trained(digits_recipe("vae", *PLAIN, "training.precision=bf16"))[1]
+    last = [next(e.row for e in reversed(events) if e.row)["loss"] for events in (exact, rough)]
+    assert last[0] != last[1]
+    assert last[1] == pytest.approx(last[0], rel=0.02)
+
+
+def test_compiled_follows_eager() -> None:
+    settings = ("encoder={name: mlp, widths: [16]}", "decoder={name: mlp, widths: [16]}")
+    settings += ("optimiser=sgd", "optimiser.lr=1e-5")
+    eager, _ = trained(digits_recipe("simvae", *settings), most=4)
+    compiled, _ = trained(digits_recipe("simvae", *settings, "training.compile=true"), most=4)
+    torch.testing.assert_close(weights(compiled), weights(eager), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS.entries)
+def test_biases_and_norms_are_not_decayed(name: str) -> None:
+    recipe = digits_recipe(name)
+    method = build_method(recipe, digits(recipe)[1])
+    decayed, free = method.parameter_groups(0.1)
+    assert decayed["weight_decay"] == 0.1
+    assert free["weight_decay"] == 0
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert all(p.ndim <= 1 for p in free["params"])
+    expected = sum(p.requires_grad for p in method.parameters())
+    assert len(decayed["params"]) + len(free["params"]) == expected
+
+
+@given(st.integers(2, 50), st.integers(1, 20), st.floats(0, 5), st.floats(0, 0.5))
+def test_schedules_warm_up_then_hold_or_fall(
+    epochs: int, steps_per_epoch: int, warmup: float, final: float
+) -> None:
+    steps = epochs * steps_per_epoch
+    constant, cosine = Constant(warmup=warmup), Cosine(warmup=warmup, final=final)
+    for schedule in (constant, cosine):
+        factors = [schedule.factor(s, steps, steps_per_epoch) for s in range(steps)]
+        warm = [f for s, f in enumerate(factors) if s < warmup * steps_per_epoch]
+        rest = factors[len(warm) :]
+        assert all(0 < f <= 1 for f in warm)
+        assert warm == sorted(warm)
+        assert rest == sorted(rest, reverse=True)
+        assert all(f <= 1 + 1e-12 for f in factors)
+    if steps - 1 >= warmup * steps_per_epoch:
+        assert constant.factor(steps - 1, steps, steps_per_epoch) == 1
+        assert cosine.factor(steps, steps, steps_per_epoch) == pytest.approx(final, abs=1e-9)
+
+
+def test_lars_is_the_paper_s_update() -> None:
+    torch.manual_seed(0)
+    w, b = nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(3))
+    groups = [{"params": [w], "weight_decay": 0.1}, {"params": [b], "weight_decay": 0.0}]
+    optimiser = LARS(groups, lr=0.5, momentum=0.9, trust=0.01)
+    expect_w, expect_b = w.detach().clone(), b.detach().clone()
+    momentum_w, momentum_b = torch.zeros(3, 4), torch.zeros(3)
+    for _ in range(3):
+        w.grad, b.grad = torch.randn(3, 4), torch.randn(3)
+        gradient = w.grad + 0.1 * expect_w
+        local_rate = 0.01 * expect_w.norm() / gradient.norm()
+        momentum_w = 0.9 * momentum_w + local_rate * gradient
+        momentum_b = 0.9 * momentum_b + b.grad
+        expect_w, expect_b = expect_w - 0.5 * momentum_w, expect_b - 0.5 * momentum_b
+        optimiser.step()
+    torch.testing.assert_close(w.detach(), expect_w)
+    torch.testing.assert_close(b.detach(), expect_b)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS.entries)
+def test_every_optimiser_lowers_the_loss(optimiser: str) -> None:
+    _, events = trained(
+        digits_recipe("ae", f"optimiser={optimiser}", "optimiser.lr=1e-3", "method.likelihood.variance=1")
+    )
+    losses = [event.row["loss"] for event in events if event.row]
+    assert losses[-1] < losses[0]
+
+
+def test_rows_hold_the_mean_of_the_steps_since_the_last() -> None:
+    meter = Meter()
+    for value in (1.0, 2.0, 6.0):
+        meter.add([Terms(torch.tensor(value), {"part": torch.tensor(10 * value)})])
+    assert meter.unlogged(3) == [[1.0, 10.0], [2.0, 20.0], [6.0, 60.0]]
+    assert meter.flush(3) == {"loss": 3.0, "part": 30.0}
+    assert meter.unlogged(3) == []
+
+
+def test_the_first_value_that_is_not_finite_is_named_with_its_step() -> None:
+    meter = Meter()
+    for value in (1.0, torch.inf, torch.nan):
+        meter.add([Terms(torch.tensor(value), {"part": torch.tensor(value)})])
+    with pytest.raises(UserError, match="step 11: part is inf"):
+        meter.flush(12)
+
+
+class Probe(Method):
+    """A method that uses every hook, and records what it was given."""
+
+    needs = Needs(features=True, local_views=True, labels=True)
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__(encoder)
+        self.seen: list[Any] = []
+
+    def forward(self, batch: Batch) -> Terms:
+        assert batch.labels is not None
+        shapes = [tuple(views.shape) for views in batch.views]
+        self.seen.append((shapes, batch.index.tolist(), batch.progress.item(), batch.drawn))
+        loss = self.encoder(batch.views[0].flatten(0, 1)).square().mean()
+        return Terms(loss, {"square": loss})
+
+    def before_epoch(self, features: Tensor) -> None:
+        self.seen.append(("features", tuple(features.shape), self.training))
+
+    def after_step(self, progress: float) -> None:
+        self.seen.append(("after", progress))
+
+
+def test_a_method_gets_what_it_asks_for() -> None:
+    local = "local_views={count: 4, transforms: [{name: random-resized-crop, size: 5, scale: [0.1, 0.4]}]}"
+    recipe = digits_recipe("simclr", local, "training.epochs=2", "training.batch_size=64")
+    splits, facts = digits(recipe)
+    method = Probe(build_method(recipe, facts).encoder)
+    trained(recipe, method)
+    steps = len(splits.train) // 64
+    features = [entry for entry in method.seen if entry[0] == "features"]
+    assert features == [("features", (len(splits.train), 16), True)] * 2
+    batches = [entry for entry in method.seen if isinstance(entry[0], list)]
+    assert len(batches) == 2 * steps
+    assert batches[0][0] == [(64, 2, 1, 8, 8), (64, 4, 1, 5, 5)]
+    assert [b[2] for b in batches] == pytest.approx([i / (2 * steps) for i in range(2 * steps)])
+    assert [e[1] for e in method.seen if e[0] == "after"][-1] == 1.0
+    first_epoch = [i for b in batches[:steps] for i in b[1]]
+    assert len(set(first_epoch)) == len(first_epoch) == 64 * steps
+    [crop] = batches[0][3][1]
+    assert crop["top"].shape == (64, 4)
+
+
+def test_tensorboard_shows_what_the_log_holds(tmp_path: Any) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = fit(recipe=digits_recipe("vae").to_dict(), out=tmp_path / "run", evaluate=False, quiet=True)
+    board = EventAccumulator(str(run.folder / "tensorboard")).Reload()
+    logged = [(row["step"], row["loss"]) for row in run.metrics if row["kind"] == "train"]
+    shown = [(scalar.step, scalar.value) for scalar in board.Scalars("train/loss")]
+    np.testing.assert_allclose(shown, logged, rtol=1e-6)
