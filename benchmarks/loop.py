@@ -31,7 +31,8 @@ from diabolo.views.pipeline import build_pipelines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--method", default="vae")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")

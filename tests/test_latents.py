@@ -6,45 +6,64 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from diabolo.latents import Cluster, DiagonalGaussian, Point, StandardNormal
+from diabolo.errors import UserError
+from diabolo.latents import Cluster, DiagonalGaussian, NoPrior, Point, StandardNormal
+
+FORMS = ["uniform", "gaussian", "as-coded"]
 
 
-def codes(B: int, J: int, d: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def codes(B: int, J: int, d: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(seed)
     mean = torch.randn(B, J, d, generator=rng, dtype=torch.float64)
     return mean, torch.rand(B, J, d, generator=rng, dtype=torch.float64) + 0.1
 
 
-def test_entropy_is_that_of_the_normal() -> None:
-    mean, variance = codes(5, 1, 3)
-    q = DiagonalGaussian(mean[:, 0], variance[:, 0].log())
-    expected = Normal(mean[:, 0], variance[:, 0].sqrt()).entropy().sum(1)
-    torch.testing.assert_close(q.entropy(), expected)
+def posterior(n: int, d: int, seed: int = 0) -> tuple[DiagonalGaussian, Normal]:
+    mean, variance = codes(n, 1, d, seed)
+    return DiagonalGaussian(mean[:, 0], variance[:, 0].log()), Normal(mean[:, 0], variance[:, 0].sqrt())
+
+
+def test_entropy_and_density_are_those_of_the_normal() -> None:
+    q, normal = posterior(5, 3)
+    z = q.sample(4)  # [5, 4, 3]
+    expected = normal.log_prob(z.transpose(0, 1)).sum(2).T
+    torch.testing.assert_close(q.entropy(), normal.entropy().sum(1))
+    torch.testing.assert_close(q.log_prob(z), expected)
+
+
+def test_kl_between_posteriors_is_that_of_normals() -> None:
+    (p, normal_p), (q, normal_q) = posterior(5, 3, seed=1), posterior(5, 3, seed=2)
+    torch.testing.assert_close(p.kl(q), kl_divergence(normal_p, normal_q).sum(1))
 
 
 def test_point_has_no_entropy_and_samples_itself() -> None:
     mean = torch.randn(4, 3)
     q = Point(mean)
-    assert torch.equal(q.sample(), mean)
+    assert torch.equal(q.sample(2), torch.stack([mean, mean], 1))
     assert torch.equal(q.entropy(), torch.zeros(4))
 
 
 def test_samples_have_the_moments_of_the_posterior() -> None:
     torch.manual_seed(0)
-    q = DiagonalGaussian(torch.full((200_000, 1), 2.0), torch.full((200_000, 1), math.log(0.25)))
-    z = q.sample()
+    q = DiagonalGaussian(torch.full((2, 1), 2.0), torch.full((2, 1), math.log(0.25)))
+    z = q.sample(100_000)
+    assert z.shape == (2, 100_000, 1)
     assert z.mean().item() == pytest.approx(2.0, abs=0.01)
     assert z.var().item() == pytest.approx(0.25, abs=0.01)
 
 
 def test_standard_normal_prior_minus_entropy_is_the_kl_divergence() -> None:
     mean, variance = codes(6, 1, 4)
-    q = DiagonalGaussian(mean[:, 0], variance[:, 0].log())
+    q, normal = posterior(6, 4)
     kl = -StandardNormal().expected_log_prob(mean, variance) - q.entropy()
-    expected = kl_divergence(Normal(mean[:, 0], variance[:, 0].sqrt()), Normal(0.0, 1.0)).sum(1)
-    torch.testing.assert_close(kl, expected)
+    torch.testing.assert_close(kl, kl_divergence(normal, Normal(0.0, 1.0)).sum(1))
+    torch.manual_seed(0)
+    z = q.sample(100_000)
+    draws = q.log_prob(z) - StandardNormal().log_marginal(z)
+    assert ((draws.mean(1) - kl).abs() < 4 * draws.std(1) / math.sqrt(100_000)).all()
 
 
 @given(st.integers(1, 6), st.integers(1, 3), st.floats(0.05, 2.0), st.floats(0.1, 3.0))
@@ -63,31 +82,75 @@ def test_one_view_of_the_gaussian_cluster_prior_is_the_vae_s() -> None:
     torch.testing.assert_close(
         prior.expected_log_prob(mean, variance), StandardNormal().expected_log_prob(mean, variance)
     )
+    torch.testing.assert_close(prior.log_marginal(mean), StandardNormal().log_marginal(mean))
 
 
-@pytest.mark.parametrize("form", ["uniform", "gaussian", "as-coded"])
-def test_expectation_agrees_with_monte_carlo(form: str) -> None:
-    mean, variance = codes(2, 4, 3)
+@pytest.mark.parametrize("prior", [StandardNormal(), Cluster(form="gaussian", content_variance=0.5)])
+def test_the_marginal_of_one_image_is_the_prior_of_one_view(prior: StandardNormal | Cluster) -> None:
+    z, _ = codes(4, 1, 3)
+    expected = prior.expected_log_prob(z, torch.zeros_like(z))
+    torch.testing.assert_close(prior.log_marginal(z)[:, 0], expected)
+    samples = prior.sample(50_000, 2, torch.Generator().manual_seed(0))
+    assert samples.shape == (50_000, 2)
+    assert samples.var(0).tolist() == pytest.approx([prior.marginal_variance()] * 2, rel=0.03)
+
+
+@pytest.mark.parametrize("prior", [NoPrior(), Cluster(form="uniform"), Cluster(form="as-coded")])
+def test_a_prior_that_is_no_distribution_says_so(prior: NoPrior | Cluster) -> None:
+    with pytest.raises(UserError, match=r"gives no bound on log p\(x\): .*fitted to the latents"):
+        prior.log_marginal(torch.zeros(2, 3))
+    with pytest.raises(UserError, match="has no samples"):
+        prior.sample(2, 3, torch.Generator())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_expectation_and_its_gradient_agree_with_monte_carlo(form: str) -> None:
+    """Through z̄ as well, without which ‖z̄‖² would have no gradient."""
+    mean, variance = (x.requires_grad_() for x in codes(2, 4, 3))
     prior = Cluster(variance=0.3, form=form)
+    expected = prior.expected_log_prob(mean, variance)
     torch.manual_seed(0)
-    z = mean + variance.sqrt() * torch.randn(100_000, 2, 4, 3, dtype=torch.float64)
-    draws = prior.expected_log_prob(z.flatten(0, 1), torch.zeros_like(z).flatten(0, 1)).view(-1, 2)
-    error = 4 * draws.std(0) / math.sqrt(len(draws))
-    assert ((draws.mean(0) - prior.expected_log_prob(mean, variance)).abs() < error).all()
+    many = 50_000
+    moved = mean.detach().expand(many, 2, 4, 3).clone().requires_grad_()
+    noise = torch.randn(many, 2, 4, 3, dtype=torch.float64)
+    z = moved + variance.detach().sqrt() * noise
+    literal = literal_cluster(z, 0.3, form)
+    assert_mean(literal, expected)
+    (slope,) = torch.autograd.grad(literal.sum(), moved)  # of each draw
+    to_mean, to_variance = torch.autograd.grad(expected.sum(), (mean, variance))
+    assert_mean(slope, to_mean)
+    assert_mean(slope * noise / (2 * variance.detach().sqrt()), to_variance)
 
 
-def test_uniform_cluster_prior_is_the_paper_s_formula_with_gradient_through_the_mean() -> None:
-    mean, _ = codes(1, 3, 2)
-    mean.requires_grad_()
-    s2 = 0.15
-    log_p = Cluster(variance=s2).expected_log_prob(mean, torch.zeros_like(mean))
-    z = mean.detach()[0]
-    literal = 0.0
-    for i in range(2):
-        centre = sum(z[j, i].item() for j in range(3)) / 3
-        literal -= sum((z[j, i].item() - centre) ** 2 for j in range(3)) / (2 * s2)
-        literal -= 0.5 * 2 * math.log(2 * math.pi * s2) + 0.5 * math.log(3)
-    assert log_p.item() == pytest.approx(literal, abs=1e-12)
-    assert torch.autograd.gradcheck(
-        lambda m: Cluster(variance=s2, form="gaussian").expected_log_prob(m, torch.zeros_like(m)), mean
-    )
+def literal_cluster(z: Tensor, s2: float, form: str) -> Tensor:
+    """log p(z_1..z_J) from its definition, [..., J, d] → [...]; for as-coded, as its code has it."""
+    J, d = z.shape[-2:]
+    centre = z.mean(-2)
+    if form == "gaussian":
+        covariance = s2 * torch.eye(J, dtype=z.dtype) + 1.0
+        normal = MultivariateNormal(torch.zeros(J, dtype=z.dtype), covariance)
+        return normal.log_prob(z.transpose(-1, -2)).sum(-1)
+    spread = sum((z[..., j, :] - centre).square().sum(-1) for j in range(J)) / (2 * s2)
+    if form == "as-coded":
+        return -spread - 0.5 * centre.square().sum(-1)
+    return -spread - 0.5 * (J - 1) * d * math.log(2 * math.pi * s2) - 0.5 * d * math.log(J)
+
+
+def assert_mean(draws: Tensor, expected: Tensor) -> None:
+    error = 5 * draws.std(0) / math.sqrt(len(draws))
+    assert ((draws.mean(0) - expected).abs() < error + 1e-12).all()
+
+
+def test_uniform_cluster_prior_is_the_gaussian_one_with_a_flat_content() -> None:
+    """y ~ N(0, γ²I) with γ² → ∞, less the constant log N(0; 0, γ²I) that diverges."""
+    mean, variance = codes(3, 4, 2)
+    wide = Cluster(form="gaussian", content_variance=1e8).expected_log_prob(mean, variance)
+    flat = Cluster(form="uniform").expected_log_prob(mean, variance)
+    torch.testing.assert_close(wide + 0.5 * 2 * math.log(2 * math.pi * 1e8), flat, rtol=1e-6, atol=1e-6)
+
+
+def test_the_flat_prior_of_one_view_is_refused() -> None:
+    Cluster(form="uniform").check(views=2)
+    Cluster(form="gaussian").check(views=1)
+    with pytest.raises(UserError, match="the entropy alone diverges"):
+        Cluster(form="uniform").check(views=1)

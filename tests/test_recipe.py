@@ -46,6 +46,13 @@ def test_settings_reach_every_depth() -> None:
     assert list(recipe.evaluation.probes[1]["hidden"]) == [64]
 
 
+def test_the_items_of_a_preset_s_list_are_reached_by_name() -> None:
+    recipe = compose([MNIST, {"method": "sparse-ae"}], ["method.penalties.l1.weight=0.3"])
+    assert recipe.method["penalties"] == [{"name": "l1", "weight": 0.3}]
+    with pytest.raises(UserError, match="unknown item of a list 'l2': did you mean 'l1'"):
+        compose([MNIST, {"method": "sparse-ae"}], ["method.penalties.l2.weight=0.3"])
+
+
 def test_options_go_over_the_recipe_and_the_recipe_over_the_method() -> None:
     layer = {"method": "vae", "training": {"epochs": 7, "batch_size": 32}}
     recipe = compose([layer, MNIST | {"training": {"epochs": 3}}], {"training.batch_size": 64})

@@ -15,14 +15,22 @@ if TYPE_CHECKING:
     from diabolo.errors import UserError
     from diabolo.recipe import Recipe
     from diabolo.run import Run
+    from diabolo.verbs.anomalies import anomalies
     from diabolo.verbs.embed import embed
     from diabolo.verbs.evaluate import evaluate
     from diabolo.verbs.fit import fit
+    from diabolo.verbs.generate import denoise, interpolate, reconstruct, sample, traverse
 
 _HOMES = {
     "fit": "diabolo.verbs.fit",
     "evaluate": "diabolo.verbs.evaluate",
     "embed": "diabolo.verbs.embed",
+    "reconstruct": "diabolo.verbs.generate",
+    "denoise": "diabolo.verbs.generate",
+    "sample": "diabolo.verbs.generate",
+    "interpolate": "diabolo.verbs.generate",
+    "traverse": "diabolo.verbs.generate",
+    "anomalies": "diabolo.verbs.anomalies",
     "Run": "diabolo.run",
     "Recipe": "diabolo.recipe",
     "Images": "diabolo.data.images",
@@ -30,7 +38,22 @@ _HOMES = {
     "UserError": "diabolo.errors",
 }
 
-__all__ = ["Images", "Recipe", "Run", "Splits", "UserError", "embed", "evaluate", "fit"]
+__all__ = [
+    "Images",
+    "Recipe",
+    "Run",
+    "Splits",
+    "UserError",
+    "anomalies",
+    "denoise",
+    "embed",
+    "evaluate",
+    "fit",
+    "interpolate",
+    "reconstruct",
+    "sample",
+    "traverse",
+]
 
 
 def __getattr__(name: str) -> Any:

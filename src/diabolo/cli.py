@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -100,6 +100,118 @@ def embed(
     from diabolo.verbs.embed import embed as run_embed
 
     run_embed(run, data, out=out, space=space)
+
+
+Trained = Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")]
+Looked = Annotated[
+    str | None,
+    typer.Argument(help="A data set's name, or a folder, archive or array file; by default the run's test."),
+]
+Folder = Annotated[
+    Path | None, typer.Option(help="For the arrays and the picture; by default RUN/generated.")
+]
+Written = Annotated[int, typer.Option(help="How many images to write; errors are over all.")]
+Steps = Annotated[int, typer.Option(help="Images in a row.")]
+Seed = Annotated[int, typer.Option(help="Of the random choices.")]
+
+
+@app.command()
+def reconstruct(
+    run: Trained, data: Looked = None, n: Written = 1000, out: Folder = None, seed: Seed = 0
+) -> None:
+    """Encode images and decode them again."""
+    from diabolo.verbs.generate import reconstruct as run_reconstruct
+
+    run_reconstruct(run, data, n=n, out=out, seed=seed)
+
+
+@app.command()
+def denoise(
+    run: Trained,
+    data: Looked = None,
+    noise: Annotated[float, typer.Option(help="Its standard deviation; pixels lie in [0, 1].")] = 0.3,
+    n: Written = 1000,
+    out: Folder = None,
+    seed: Seed = 0,
+) -> None:
+    """Reconstruct noisy images, beside PCA and a Wiener filter."""
+    from diabolo.verbs.generate import denoise as run_denoise
+
+    run_denoise(run, data, noise=noise, n=n, out=out, seed=seed)
+
+
+@app.command()
+def sample(
+    run: Trained,
+    n: Annotated[int | None, typer.Option(help="How many: 64, or 10 of each class.")] = None,
+    source: Annotated[
+        Literal["prior", "latents", "classes"],
+        typer.Option("--from", help="The prior, or Gaussians fitted to the latents: one, or one a class."),
+    ] = "prior",
+    out: Folder = None,
+    seed: Seed = 0,
+) -> None:
+    """Draw new images."""
+    from diabolo.verbs.generate import sample as run_sample
+
+    run_sample(run, n=n, source=source, out=out, seed=seed)
+
+
+@app.command()
+def interpolate(
+    run: Trained,
+    data: Looked = None,
+    pairs: Annotated[int, typer.Option(help="How many lines, between random images.")] = 8,
+    steps: Steps = 9,
+    out: Folder = None,
+    seed: Seed = 0,
+) -> None:
+    """Decode the straight lines between the codes of images."""
+    from diabolo.verbs.generate import interpolate as run_interpolate
+
+    run_interpolate(run, data, pairs=pairs, steps=steps, out=out, seed=seed)
+
+
+@app.command()
+def traverse(
+    run: Trained,
+    data: Looked = None,
+    dimension: Annotated[
+        list[int] | None,
+        typer.Option(help="Only this one; may be given several times. By default the ten that vary most."),
+    ] = None,
+    image: Annotated[
+        int | None, typer.Option(help="Start from the code of this image instead of the mean code.")
+    ] = None,
+    span: Annotated[float, typer.Option(help="To either side, in deviations over train.")] = 3.0,
+    steps: Steps = 9,
+    out: Folder = None,
+) -> None:
+    """Move a code along one latent dimension at a time."""
+    from diabolo.verbs.generate import traverse as run_traverse
+
+    run_traverse(run, data, dimensions=dimension, image=image, span=span, steps=steps, out=out)
+
+
+@app.command()
+def anomalies(
+    run: Trained,
+    data: Looked = None,
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option(help="A class that training did not see; may be given several times."),
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Draws behind −log p.")] = 16,
+    neighbours: Annotated[int, typer.Option(help="Train images behind the distance.")] = 5,
+    out: Folder = None,
+    seed: Seed = 0,
+) -> None:
+    """Score how unlike the training images each image is."""
+    from diabolo.verbs.anomalies import anomalies as run_anomalies
+
+    run_anomalies(
+        run, data, held_out=held_out or (), samples=samples, neighbours=neighbours, out=out, seed=seed
+    )
 
 
 @app.command()

@@ -69,9 +69,9 @@ class Table:
         """Construct the component of a completed spec; its positional parameters are taken from `given`."""
         constructor = self.load(spec["name"])
         settings = {key: value for key, value in spec.items() if key != "name"}
-        for name, annotation in settings_of(constructor).items():
-            if (table := _table(annotation.annotation)) and settings.get(name) is not None:
-                settings[name] = table.build(settings[name])
+        for name, parameter in settings_of(constructor).items():
+            if settings.get(name) is not None:
+                settings[name] = _built(parameter.annotation, settings[name])
         return constructor(*(given[name] for name in given_to(constructor)), **settings)
 
 
@@ -113,17 +113,34 @@ def complete(constructor: Callable[..., Any], values: Mapping[str, Any], where: 
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one nested mapping over another; naming another component drops the settings of the first."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        old = {"name": old} if isinstance(old, str) and isinstance(value, Mapping) else old
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            same = "name" not in value or value["name"] == old.get("name", value["name"])
-            merged[key] = merge(old, value) if same else dict(value)
-        else:
-            merged[key] = value
-    return merged
+    """Lay one nested mapping over another.
+
+    Naming another component drops the settings of the first; a mapping over a list changes the items it
+    names, by their component's name or by position.
+    """
+    return dict(below) | {key: _lay(below.get(key), value) for key, value in above.items()}
+
+
+def _lay(old: Any, new: Any) -> Any:
+    if not isinstance(new, Mapping):
+        return new
+    if isinstance(old, list):
+        return _lay_items(old, new)
+    old = {"name": old} if isinstance(old, str) else old
+    if isinstance(old, Mapping) and new.get("name", old.get("name")) == old.get("name"):
+        return merge(old, new)
+    return dict(new)
+
+
+def _lay_items(items: list[Any], changes: Mapping[str, Any]) -> list[Any]:
+    items = list(items)
+    names = [str(item["name"]) if isinstance(item, Mapping) else str(item) for item in items]
+    for key, change in changes.items():
+        if key not in names and not (str(key).isdecimal() and int(key) < len(items)):
+            raise unknown("item of a list", str(key), names)
+        i = names.index(key) if key in names else int(key)
+        items[i] = _lay(items[i], change)
+    return items
 
 
 def _parts(annotation: Any) -> tuple[Any, ...]:
@@ -140,6 +157,21 @@ def _table(annotation: Any) -> Table | None:
     return None
 
 
+def _items_table(annotation: Any) -> Table | None:
+    """The table that a list such as `list[Annotated[Penalty, PENALTIES]] | None` takes its items from."""
+    lists = (part for part in _parts(annotation) if get_origin(part) is list)
+    return next((_table(get_args(part)[0]) for part in lists), None)
+
+
+def _built(annotation: Any, value: Any) -> Any:
+    """The component, or list of components, that a completed setting stands for; else the setting itself."""
+    if table := _table(annotation):
+        return table.build(value)
+    if (table := _items_table(annotation)) and isinstance(value, list):
+        return [table.build(item) for item in value]
+    return value
+
+
 def _check(annotation: Any, value: Any, where: str) -> Any:
     """Validate one value: a component, a list of components, a section of the recipe, or a plain value."""
     parts = _parts(annotation)
@@ -150,8 +182,8 @@ def _check(annotation: Any, value: Any, where: str) -> Any:
     for part in parts:
         if inspect.isclass(part) and dataclasses.is_dataclass(part):
             return value if isinstance(value, part) else part(**complete(part, value, where))
-        if get_origin(part) is list and (table := _table(get_args(part)[0])) and isinstance(value, list):
-            return [table.complete(item, f"{where}.{i}") for i, item in enumerate(value)]
+    if (table := _items_table(annotation)) and isinstance(value, list):
+        return [table.complete(item, f"{where}.{i}") for i, item in enumerate(value)]
     return _plain(annotation, value, where)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from torch import Tensor
 
 from diabolo.errors import UserError
@@ -48,6 +49,19 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Plain arrays as an `.npz`."""
+    import numpy as np
+
+    named: Any = dict(arrays)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # a file, since np.savez would add a suffix to a name
+            np.savez(file, **named)
+
+    write_whole(path, write)
 
 
 def write_tensors(

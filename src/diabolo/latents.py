@@ -11,43 +11,67 @@ from annotated_types import Gt
 from torch import Tensor
 
 from diabolo.distributed import normal_like
+from diabolo.errors import UserError
 
 LOG_2PI = math.log(2 * math.pi)
+FITTED = "sample from a Gaussian fitted to the latents instead"
 
 
 @dataclass(frozen=True)
 class Point:
     """A deterministic code. Its entropy counts as zero, so that a prior acts on it as a penalty."""
 
-    mean: Tensor  # [n, d]
+    mean: Tensor  # [..., d]
 
-    def sample(self) -> Tensor:
-        return self.mean
+    def sample(self, count: int = 1) -> Tensor:
+        """The code itself, `count` times: [..., count, d]."""
+        return _repeat(self.mean, count)
 
     def entropy(self) -> Tensor:
-        return self.mean.new_zeros(len(self.mean))
+        return self.mean.new_zeros(self.mean.shape[:-1])
 
     def variance(self) -> Tensor:
         return torch.zeros_like(self.mean)
+
+    def unflatten(self, sizes: tuple[int, ...]) -> Point:
+        """The first axis as several."""
+        return Point(self.mean.unflatten(0, sizes))
 
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
     """N(mean, diag σ²)."""
 
-    mean: Tensor  # [n, d]
-    log_variance: Tensor  # [n, d]
+    mean: Tensor  # [..., d]
+    log_variance: Tensor  # [..., d]
 
-    def sample(self) -> Tensor:
-        """One reparameterised draw each, [n, d]."""
-        return self.mean + (0.5 * self.log_variance).exp() * normal_like(self.mean)
+    def sample(self, count: int = 1) -> Tensor:
+        """`count` reparameterised draws each, [..., count, d]."""
+        mean = _repeat(self.mean, count)
+        return mean + (0.5 * self.log_variance).exp()[..., None, :] * normal_like(mean)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z|x) of z [..., count, d]: [..., count]."""
+        mean, log_variance = self.mean[..., None, :], self.log_variance[..., None, :]
+        squares = (z - mean).square() * (-log_variance).exp()
+        return -0.5 * (squares + log_variance + LOG_2PI).sum(-1)
 
     def entropy(self) -> Tensor:
-        """½ Σ_i (log σ²_i + log 2πe): [n]."""
+        """½ Σ_i (log σ²_i + log 2πe): [...]."""
         return 0.5 * (self.log_variance + LOG_2PI + 1).sum(-1)
+
+    def kl(self, other: DiagonalGaussian) -> Tensor:
+        """KL(self ‖ other) = ½ Σ_i [log σ'²_i/σ²_i + (σ²_i + (μ_i − μ'_i)²)/σ'²_i − 1]: [...]."""
+        ratio = self.log_variance - other.log_variance
+        distance = (self.mean - other.mean).square() * (-other.log_variance).exp()
+        return 0.5 * (ratio.exp() + distance - ratio - 1).sum(-1)
 
     def variance(self) -> Tensor:
         return self.log_variance.exp()
+
+    def unflatten(self, sizes: tuple[int, ...]) -> DiagonalGaussian:
+        """The first axis as several."""
+        return DiagonalGaussian(self.mean.unflatten(0, sizes), self.log_variance.unflatten(0, sizes))
 
 
 Posterior = Point | DiagonalGaussian
@@ -56,13 +80,32 @@ Posterior = Point | DiagonalGaussian
 class Prior:
     """p(z_1, …, z_J) over the J views of one example."""
 
+    def check(self, views: int) -> None:
+        """Raise `UserError` where the prior of J = `views` views leaves the objective without a minimum."""
+
     def expected_log_prob(self, mean: Tensor, variance: Tensor) -> Tensor:
         """E_q[log p(z_1, …, z_J)] for independent Gaussians q: mean, variance [B, J, d] → [B]."""
         raise NotImplementedError
 
+    def marginal_variance(self) -> float:
+        """v of the prior of one image's z, N(0, vI). Raises `UserError` where that is no distribution."""
+        raise NotImplementedError
+
+    def log_marginal(self, z: Tensor) -> Tensor:
+        """log p(z) of one image: [..., d] → [...]. Raises `UserError` where there is no such density."""
+        v = self.marginal_variance()
+        return -0.5 * (z.square() / v + LOG_2PI + math.log(v)).sum(-1)
+
+    def sample(self, n: int, d: int, rng: torch.Generator) -> Tensor:
+        """z of n images, [n, d]. Raises `UserError` where there is no distribution to draw from."""
+        return math.sqrt(self.marginal_variance()) * torch.randn(n, d, generator=rng)
+
 
 class NoPrior(Prior):
     """No prior, and so no entropy either: entropy alone diverges. The objective leaves both out."""
+
+    def marginal_variance(self) -> float:
+        raise UserError(f"prior 'none' has no samples and gives no bound on log p(x): {FITTED}")
 
 
 class StandardNormal(Prior):
@@ -70,6 +113,9 @@ class StandardNormal(Prior):
 
     def expected_log_prob(self, mean: Tensor, variance: Tensor) -> Tensor:
         return -0.5 * (mean.square() + variance + LOG_2PI).sum((1, 2))
+
+    def marginal_variance(self) -> float:
+        return 1.0
 
 
 class Cluster(Prior):
@@ -91,6 +137,13 @@ class Cluster(Prior):
         self.form = form
         self.content_variance = content_variance
 
+    def check(self, views: int) -> None:
+        if views == 1 and self.form == "uniform":
+            raise UserError(
+                "method.prior: the uniform cluster prior of a single view is flat, and the entropy alone "
+                "diverges: use more views, or method.prior.form=gaussian"
+            )
+
     def expected_log_prob(self, mean: Tensor, variance: Tensor) -> Tensor:
         _, J, d = mean.shape
         s2 = self.variance
@@ -105,3 +158,16 @@ class Cluster(Prior):
             v = self.content_variance + s2 / J
             log_p = log_p - 0.5 * (centre_square / v + d * (LOG_2PI + math.log(v)))
         return log_p
+
+    def marginal_variance(self) -> float:
+        if self.form != "gaussian":
+            raise UserError(
+                f"the {self.form} form of the cluster prior is no distribution of one image's z, so it has "
+                f"no samples and gives no bound on log p(x): {FITTED}, or train with "
+                "method.prior.form=gaussian"
+            )
+        return self.content_variance + self.variance
+
+
+def _repeat(mean: Tensor, count: int) -> Tensor:
+    return mean[..., None, :].expand(*mean.shape[:-1], count, mean.shape[-1])

@@ -39,6 +39,7 @@ class Data:
     size: Positive | None = None  # side to resize to, pixels; mixed sizes become 64 when none is given
     colour: Literal["as-is", "grey", "rgb"] = "as-is"
     strict: bool = False  # refuse unreadable files instead of skipping them
+    without: tuple[str, ...] = ()  # classes that train and validation go without, and test keeps
     normalise: bool = True  # the network standardises each channel by train's mean and deviation
 
 
@@ -132,7 +133,7 @@ def compose(layers: Sequence[Mapping[str, Any]], settings: Sequence[str] | Mappi
     for layer in layers:
         values = merge(values, layer)
     for key, value in pairs:
-        values = _assign(values, key, value)
+        values = merge(values, _nested(key, value))
     spec = values.get("method")
     name = spec.get("name") if isinstance(spec, Mapping) else spec
     if not isinstance(name, str):
@@ -202,18 +203,11 @@ def _pair(text: str) -> tuple[str, Any]:
         raise UserError(f"--set {text}: the value is not valid YAML") from None
 
 
-def _assign(values: Any, key: str, value: Any) -> Any:
-    """Set one nested value in a copy; items of a list are addressed by position or by their name."""
-    first, _, rest = key.partition(".")
-    if isinstance(values, list):
-        names = [item["name"] if isinstance(item, Mapping) else item for item in values]
-        if first not in names and not (first.isdecimal() and int(first) < len(values)):
-            raise unknown("list item", first, [str(name) for name in names])
-        i = names.index(first) if first in names else int(first)
-        return [*values[:i], _assign(values[i], rest, value) if rest else value, *values[i + 1 :]]
-    values = {"name": values} if isinstance(values, str) else dict(values or {})
-    below = _assign(values.get(first), rest, value) if rest else value
-    return merge(values, {first: below}) if isinstance(below, Mapping) else values | {first: below}
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """`a.b=1` as {"a": {"b": 1}}."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:

@@ -16,3 +16,13 @@ def seed_for(*parts: int | str) -> int:
 def generator(*parts: int | str) -> torch.Generator:
     """A new CPU generator, seeded for `parts`."""
     return torch.Generator().manual_seed(seed_for(*parts))
+
+
+def seed_device(device: torch.device, *parts: int | str) -> None:
+    """Seed the global generators that operations on a device draw from.
+
+    `torch.manual_seed` would do, but where CUDA is not in use it keeps a stack trace of every call.
+    """
+    torch.default_generator.manual_seed(seed_for(*parts))
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed_for(*parts))

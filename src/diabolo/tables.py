@@ -19,26 +19,59 @@ class MethodEntry(Entry):
 
 
 AUTOENCODER = "diabolo.methods.autoencoder:Autoencoder"
+POINT: Mapping[str, Any] = {"posterior": "point", "prior": "none"}
+VARIATIONAL: Mapping[str, Any] = {"posterior": "gaussian", "prior": "standard-normal"}
+AUGMENTED: Mapping[str, Any] = {"views": {"transforms": "simclr"}, "evaluation": {"space": "h"}}
 PAIRS: Mapping[str, Any] = {"views": {"count": 2, "transforms": "simclr"}}
 
 METHODS = Table(
     "method",
     {
-        "ae": MethodEntry(
+        "linear-ae": MethodEntry(
             AUTOENCODER,
-            "Autoencoder: compress and reconstruct",
-            {"posterior": "point", "prior": "none"},
+            "Linear autoencoder: spans the principal subspace (Bourlard & Kamp 1988)",
+            POINT,
+            recipe={"encoder": "linear", "decoder": "linear"},
         ),
+        "ae": MethodEntry(AUTOENCODER, "Autoencoder: compress and reconstruct", POINT),
         "denoising-ae": MethodEntry(
             AUTOENCODER,
             "Denoising autoencoder: reconstruct the original from a corrupted view (Vincent et al. 2008)",
-            {"posterior": "point", "prior": "none", "target": "original"},
+            {**POINT, "target": "original"},
             recipe={"views": {"transforms": [{"name": "gaussian-noise", "scale": 0.3}]}},
         ),
-        "vae": MethodEntry(
+        "sparse-ae": MethodEntry(
+            AUTOENCODER, "Sparse autoencoder: few active codes", {**POINT, "penalties": ["l1"]}
+        ),
+        "contractive-ae": MethodEntry(
             AUTOENCODER,
-            "Variational autoencoder (Kingma & Welling 2014)",
-            {"posterior": "gaussian", "prior": "standard-normal"},
+            "Contractive autoencoder: codes that hardly move with the input (Rifai et al. 2011)",
+            {**POINT, "penalties": ["contraction"]},
+            recipe={"encoder": "mlp"},  # without batch norm
+        ),
+        "aaae": MethodEntry(
+            AUTOENCODER,
+            "Augmentation-augmented autoencoder: AAVAE without noise in the code (Falcon et al. 2021)",
+            {**POINT, "target": "original"},
+            recipe=AUGMENTED,
+        ),
+        "vae": MethodEntry(AUTOENCODER, "Variational autoencoder (Kingma & Welling 2014)", VARIATIONAL),
+        "beta-vae": MethodEntry(
+            AUTOENCODER,
+            "VAE with a heavier prior, for disentangled codes (Higgins et al. 2017)",
+            {**VARIATIONAL, "beta": 4.0},
+        ),
+        "cr-vae": MethodEntry(
+            AUTOENCODER,
+            "VAE whose posterior agrees for an image and its view (Sinha & Dieng 2021)",
+            {**VARIATIONAL, "with_original": True, "penalties": ["consistency"]},
+            recipe={"views": {"transforms": "simvae"}},
+        ),
+        "aavae": MethodEntry(
+            AUTOENCODER,
+            "Decode the original from a noisy code of an augmented view (Falcon et al. 2021)",
+            {"posterior": "gaussian", "prior": "none", "target": "original"},
+            recipe=AUGMENTED,
         ),
         "simvae": MethodEntry(
             AUTOENCODER,
@@ -145,6 +178,31 @@ LIKELIHOODS = Table(
             "diabolo.likelihoods:Gaussian", "Normal, with fixed, learned or per-pixel variance"
         ),
         "bernoulli": Entry("diabolo.likelihoods:Bernoulli", "Bernoulli from logits"),
+        "categorical": Entry("diabolo.likelihoods:Categorical", "A softmax over the 256 levels of a pixel"),
+        "discretised-logistic": Entry(
+            "diabolo.likelihoods:DiscretisedLogistic", "A logistic's mass in the 256 levels of a pixel"
+        ),
+        "squared-error-as-coded": Entry(
+            "diabolo.likelihoods:SquaredErrorAsCoded", "½ · squared error / v, no density (SimVAE's code)"
+        ),
+        "cross-entropy-as-coded": Entry(
+            "diabolo.likelihoods:CrossEntropyAsCoded",
+            "Binary cross-entropy / v, no density (SimVAE's code)",
+        ),
+    },
+)
+
+PENALTIES = Table(
+    "penalty",
+    {
+        "l1": Entry("diabolo.penalties:L1", "The sum of absolute codes (sparse autoencoder)"),
+        "kl-sparsity": Entry("diabolo.penalties:KLSparsity", "Rare activity of each sigmoid code"),
+        "contraction": Entry(
+            "diabolo.penalties:Contraction", "The squared Jacobian of the code (Rifai 2011)"
+        ),
+        "consistency": Entry(
+            "diabolo.penalties:Consistency", "KL between a view's posterior and its original's (CR-VAE)"
+        ),
     },
 )
 

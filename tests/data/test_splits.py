@@ -95,3 +95,14 @@ def test_mnist_validation_is_held_out_of_train():
     again = load(Data(name="mnist", limit=1000))
     assert torch.equal(splits.train.pixels, again.train.pixels)
     assert torch.equal(splits.validation.labels, again.validation.labels)
+
+
+def test_classes_can_be_held_out_of_training():
+    whole = load(Data(name="digits"))
+    without = load(Data(name="digits", without=("3", "8")))
+    assert not {3, 8} & set(without.train.labels.tolist() + without.validation.labels.tolist())
+    assert torch.equal(without.test.labels, whole.test.labels)
+    assert len(without.train) == int((~torch.isin(whole.train.labels, torch.tensor([3, 8]))).sum())
+    assert len(load(Data(name="digits", without=("3",), limit=100)).train) == 100
+    with pytest.raises(UserError, match=r"unknown class in data\.without '12'"):
+        load(Data(name="digits", without=("12",)))

@@ -123,7 +123,15 @@ def test_words_as_labels_and_no_labels(tmp_path):
         ({"features": np.eye(2)}, "too few"),
         ({"features": np.array([{}, {}])}, "not an .npz file of plain arrays"),
         ({"train_features": np.eye(9), "test_features": np.eye(8)}, "differ in width"),
-        ({"features": np.eye(9), "labels": np.full(9, -1)}, "every label of all is −1"),
+        (
+            {
+                "train_features": np.eye(9),
+                "train_labels": np.arange(9),
+                "test_features": np.eye(9),
+                "test_labels": np.full(9, -1),
+            },
+            "every label of test is −1",
+        ),
         (
             {"features": np.eye(9), "labels": np.arange(9), "classes": np.array(["a"])},
             "positions in its 1 classes",
@@ -152,3 +160,8 @@ def test_files_that_are_not_npz(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             load_features(tmp_path / name)
+
+
+def test_features_whose_labels_are_all_missing_are_unlabelled(tmp_path):
+    np.savez(tmp_path / "z.npz", features=np.eye(30, dtype=np.float32), labels=np.full(30, -1))
+    assert not load_features(tmp_path / "z.npz").labelled

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diabolo.data.catalog import CATALOG, DATASETS
-from diabolo.data.images import Splits
+from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts, read
 from diabolo.errors import UserError, unknown
 from diabolo.recipe import Data
@@ -49,6 +49,8 @@ def split(parts: Parts, data: Data) -> Splits:
     if validation is None:
         rows, held = hold_out(rows, data.validation, data.split_seed, "validation")
         validation = parts.train.take(held)
+    rows = rows[_kept(parts.train, data)[rows]]
+    validation = validation.take(_kept(validation, data).nonzero().flatten()) if data.without else validation
     if data.limit is not None:
         if data.limit > len(rows):
             notes.append(f"data.limit is {data.limit}, but train has only {len(rows)} images: all are used")
@@ -65,6 +67,17 @@ def split(parts: Parts, data: Data) -> Splits:
                 f"{data.name}: {name} has images of {part.shape}, train of {train.shape}: set data.size"
             )
     return Splits(**made, labelled=parts.labelled, notes=tuple(notes))
+
+
+def _kept(images: Images, data: Data) -> Tensor:
+    """Which examples are of no class that training goes without: bool [N]."""
+    for name in data.without:
+        if name not in images.classes:
+            raise unknown("class in data.without", name, images.classes)
+    kept = torch.ones(len(images), dtype=torch.bool)
+    for name in data.without if images.labels is not None else ():
+        kept &= images.labels != images.classes.index(name)
+    return kept
 
 
 def hold_out(rows: Tensor, share: float, seed: int, name: str) -> tuple[Tensor, Tensor]:

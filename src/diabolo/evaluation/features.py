@@ -213,7 +213,7 @@ def _positions(
 ) -> tuple[dict[str, Part], tuple[str, ...]]:
     """Drop the rows without a label, and turn the labels into positions in the classes."""
     labels = {name: part.labels for name, part in parts.items() if part.labels is not None}
-    if not labels or all((column == -1).all() for column in labels):
+    if not labels or all(np.all(column == -1) for column in labels.values()):
         return {name: Part(part.values) for name, part in parts.items()}, ()
     rows = {name: np.flatnonzero(of != -1) for name, of in labels.items()}
     if empty := [name for name, index in rows.items() if not len(index)]:

@@ -67,6 +67,7 @@ def build_method(recipe: Recipe, facts: Facts, encoder: nn.Module | None = None)
         encoder=Backbone(network, facts.shape, *moments),
         decoder=decoder,
         shape=facts.shape,
+        views=recipe.views.count,
         classes=len(facts.classes),
         size=facts.size,
     )

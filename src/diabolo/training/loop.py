@@ -21,7 +21,7 @@ from diabolo.distributed import local
 from diabolo.errors import UserError
 from diabolo.methods.base import Method, Terms
 from diabolo.recipe import Training
-from diabolo.seeds import generator, seed_for
+from diabolo.seeds import generator, seed_device
 from diabolo.training.meter import Position
 from diabolo.training.schedules import Constant
 from diabolo.views.pipeline import Batch, Pipeline, make_batch
@@ -50,11 +50,11 @@ class Feed:
 
     def __call__(self, epoch: int, position: int, progress: float) -> Batch:
         """The batch at a position of an epoch, augmented; the global generator is seeded for it as well."""
-        torch.manual_seed(seed_for(self.seed, "noise", epoch, position))
+        seed_device(self.pixels.device, "noise", self.seed, epoch, position)
         index = local(self.batches.indices(epoch, position)).to(self.pixels.device, non_blocking=True)
         labels = None if self.labels is None else self.labels[index]
         share = torch.tensor(progress, device=self.pixels.device)
-        rng = generator(self.seed, "views", epoch, position)
+        rng = generator("views", self.seed, epoch, position)
         return make_batch(self.pipelines, as_float(self.pixels[index]), index, labels, share, rng)
 
     def clean(self, size: int = 256) -> Iterator[Tensor]:
@@ -127,7 +127,8 @@ def train(
             }
         position.seconds += time.perf_counter() - started
         yield Event(position.step, epoch + 1 if ends_epoch else None, row)
-        method.train()
+        if not method.training:  # whoever took the event evaluated it
+            method.train()
 
 
 @torch.no_grad()

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from diabolo.data.images import Images
-from diabolo.data.splits import read_parts
 from diabolo.errors import UserError
-from diabolo.files import write_whole
-from diabolo.recipe import Data
+from diabolo.files import write_arrays
 from diabolo.run import Run
 from diabolo.verbs.console import Show
+from diabolo.verbs.reading import opened, parts_like
 
 
 def embed(
@@ -29,17 +28,11 @@ def embed(
     `classes`; `diabolo evaluate` reads it. Images are resized to what the run was trained on.
     """
     show = Show(quiet)
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = opened(run)
     if out is not None and Path(out).suffix != ".npz":
         raise UserError(f"{out}: the output is an array file: name it with .npz")
     if not isinstance(data, Images):
-        shape = run.facts.shape
-        size = shape[1] if len(shape) == 3 else None
-        colour = {1: "grey", 3: "rgb"}.get(shape[0], "as-is") if len(shape) == 3 else "as-is"
-        parts = read_parts(Data(name=str(data), size=size, colour=colour))  # type: ignore[arg-type]
-        for note in parts.notes:
-            show.note(note)
-        data = parts.together()
+        data = parts_like(run, data, show).together()
     features = run.embed(data, space)
     if out is not None:
         labels = np.full(len(data), -1) if data.labels is None else data.labels.numpy()
@@ -50,11 +43,6 @@ def embed(
             "names": np.array(names),
             "classes": np.array(data.classes),
         }
-        write_whole(Path(out), lambda path: _savez(path, arrays))
+        write_arrays(Path(out), arrays)
         show.note(f"{len(features):,} × {features.shape[1]} features → {out}")
     return features
-
-
-def _savez(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as file:  # a file, since np.savez would add a suffix to a name
-        np.savez(file, allow_pickle=False, **arrays)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from diabolo.data.images import Splits
-from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.evaluation import references
 from diabolo.evaluation.features import Features, features_of, load_features
@@ -23,6 +22,7 @@ from diabolo.run import Run, default_device
 from diabolo.tables import PROBES
 from diabolo.verbs.console import Show
 from diabolo.verbs.page import write_report
+from diabolo.verbs.reading import opened, splits_of
 
 DEFAULT_PROBES = ("linear", "mlp", "knn")
 
@@ -44,12 +44,12 @@ def evaluate(
     """
     show = Show(quiet)
     if isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir()):
-        run = what if isinstance(what, Run) else Run.open(what)
+        run = opened(what)
         chosen = run.recipe.evaluation
         if probes is not None:
             chosen = replace(chosen, probes=[PROBES.complete(name, "probe") for name in probes])
         run.recipe = replace(run.recipe, evaluation=replace(chosen, space=space or chosen.space))
-        scores = score_run(run, data or load(run.recipe.data), show)
+        scores = score_run(run, splits_of(run, data), show)
     else:
         features = what if isinstance(what, Features) else load_features(str(what))
         specs = _specs([PROBES.complete(name, "probe") for name in probes] if probes else None, features)

@@ -1,0 +1,86 @@
+"""Anomalies: how unlike the training images an image is, by what a method makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+
+from diabolo.data.images import Images
+from diabolo.errors import UserError
+from diabolo.evaluation.features import extract
+from diabolo.generation import BATCH, Array, Coder, Density, batches, device_of, reconstruction_errors
+from diabolo.methods.base import Method
+from diabolo.seeds import seed_for
+
+
+def anomaly_scores(
+    method: Method, train: Images, images: Images, *, samples: int = 16, neighbours: int = 5, seed: int = 0
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """How unlike train each image is, by every score that exists: float64 [N] each; more is stranger.
+
+    "reconstruction": mean squared error per dimension. "nll": −log p(x) in nats, by the importance-weighted
+    bound with `samples` draws. "knn": mean Euclidean distance to the codes of the nearest `neighbours` train
+    images, in the method's own space where there is no code.
+    Also returned: why a score is missing, by its name.
+    """
+    scores, missing = {}, {}
+    if isinstance(method, Coder):
+        scores["reconstruction"] = reconstruction_errors(method, images)
+    else:
+        missing["reconstruction"] = f"{type(method).__name__} has no decoder"
+    if isinstance(method, Density):
+        try:
+            scores["nll"] = negative_log_prob(method, images, samples, seed)
+        except UserError as reason:
+            missing["nll"] = str(reason)
+    else:
+        missing["nll"] = f"{type(method).__name__} is no model of the density of images"
+    space = "z" if isinstance(method, Coder) else None
+    represent = partial(method.represent, space=space)
+    known, new = (
+        extract(represent, of, batch_size=BATCH, device=device_of(method)) for of in (train, images)
+    )
+    scores["knn"] = neighbour_distance(known, new, neighbours)
+    return scores, missing
+
+
+@torch.inference_mode()
+def negative_log_prob(method: Density, images: Images, samples: int, seed: int = 0) -> Array:
+    """An upper bound on −log p(x) of each example: [N], nats. Raises `UserError` where there is none."""
+    device = device_of(method)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed_for("log p", seed))
+        bounds = [method.log_prob(torch.from_numpy(x).to(device), samples) for x in batches(images)]
+    return -torch.cat(bounds).double().cpu().numpy()
+
+
+def neighbour_distance(known: Array, new: Array, k: int) -> Array:
+    """Mean Euclidean distance of new codes [n, d] to their k nearest known ones [N, d]: [n]."""
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(n_neighbors=min(k, len(known))).fit(known)
+    return nearest.kneighbors(new)[0].astype(np.float64).mean(axis=1)
+
+
+def auroc(scores: Array, anomalous: Array) -> float:
+    """The chance that an anomaly scores above a normal example: scores [n], anomalous bool [n]."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(anomalous, scores))
+
+
+def held_out_auroc(scores: Mapping[str, Array], labels: Array, held_out: Sequence[int]) -> dict[str, float]:
+    """The AUROC of each score for the classes that were held out of training, by the score's name.
+
+    labels: [N], −1 where there is none: such examples do not count. Raises `UserError` where no example, or
+    every example, is of a held-out class.
+    """
+    known = labels >= 0
+    anomalous = np.isin(labels[known], held_out)
+    if anomalous.all() or not anomalous.any():
+        what = "every labelled image is" if anomalous.any() else "no image is"
+        raise UserError(f"anomalies: {what} of a held-out class, so there is nothing to tell apart")
+    return {name: auroc(of[known], anomalous) for name, of in scores.items()}

@@ -1,0 +1,93 @@
+"""anomalies: the images that are least like those a run was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diabolo import generation
+from diabolo.data.images import Images
+from diabolo.errors import UserError, unknown
+from diabolo.evaluation.anomaly import anomaly_scores, held_out_auroc
+from diabolo.generation import Array, Coder
+from diabolo.report.figures import reconstructions
+from diabolo.run import Run
+from diabolo.verbs.console import Show
+from diabolo.verbs.pictures import Arrays, at_least, pictured, write
+from diabolo.verbs.reading import Looked, images_of, opened, splits_of
+
+SHOWN = 12  # images in a row of the picture
+NAMED = 5  # images named on the terminal
+TITLES = {"reconstruction": "reconstruction error", "nll": "−log p", "knn": "distance to the codes of train"}
+
+
+def anomalies(
+    run: str | Path | Run,
+    data: Looked = None,
+    *,
+    held_out: Sequence[str] = (),
+    samples: int = 16,
+    neighbours: int = 5,
+    out: str | Path | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> Arrays:
+    """Score how unlike the run's train images each image is; more is stranger.
+
+    held_out: classes of the data that training did not see, by default the recipe's `data.without`; the
+    AUROC says how well each score finds them.
+    samples: draws behind −log p. neighbours: train images behind the distance.
+
+    Arrays: of `reconstruction`, `nll` and `knn` (see `diabolo.evaluation.anomaly.anomaly_scores`) those that
+    exist for the method, [N] each; `names` [N], `labels` [N] (−1 where there is none), `classes`; and with
+    held_out `auroc_<score>`.
+    """
+    at_least(1, samples=samples, neighbours=neighbours)
+    run, show = opened(run), Show(quiet)
+    images, train = images_of(run, data, show), splits_of(run, data).train
+    held_out = held_out or run.recipe.data.without
+    left_out = _positions(held_out, images, train)
+    scores, missing = anomaly_scores(
+        run.method, train, images, samples=samples, neighbours=neighbours, seed=seed
+    )
+    labels = np.full(len(images), -1) if images.labels is None else images.labels.numpy()
+    names = np.array(images.names or [str(i) for i in range(len(images))])
+    arrays: Arrays = {**scores, "names": names, "labels": labels, "classes": np.array(images.classes)}
+    found = held_out_auroc(scores, labels, left_out) if held_out else {}
+    for name, score in scores.items():
+        strangest = ", ".join(names[np.argsort(-score)[:NAMED]])
+        quality = f"AUROC {found[name]:.3f}, " if found else ""
+        show.note(f"{TITLES[name]}: {quality}most anomalous {strangest}")
+    for name, reason in missing.items():
+        show.note(f"no score by {TITLES[name]}: {reason}")
+    arrays |= {f"auroc_{name}": np.array(value) for name, value in found.items()}
+    picture = reconstructions(_rows(run, images, scores, found)) if pictured(run) else None
+    return write(run, out, "anomalies", arrays, picture, show)
+
+
+def _positions(held_out: Sequence[str], images: Images, train: Images) -> list[int]:
+    """The labels of the classes that were held out. Raises `UserError` where training saw one of them."""
+    seen = set() if train.labels is None else {train.classes[i] for i in train.labels.unique() if i >= 0}
+    for name in held_out:
+        if name not in images.classes:
+            raise unknown("class", name, images.classes)
+        if name in seen:
+            raise UserError(
+                f"class '{name}' is among the training images: train without it to find it anomalous"
+            )
+    return [images.classes.index(name) for name in held_out]
+
+
+def _rows(run: Run, images: Images, scores: dict[str, Array], found: dict[str, float]) -> dict[str, Array]:
+    """The most anomalous images by each score, and under those by reconstruction what became of them."""
+    rows = {}
+    for name, score in scores.items():
+        most = images.take(torch.from_numpy(np.argsort(-score)[:SHOWN].copy())).floats().numpy()
+        quality = f", AUROC {found[name]:.3f}" if found else ""
+        rows[f"most anomalous by {TITLES[name]}{quality}"] = most
+        if name == "reconstruction" and isinstance(run.method, Coder):
+            rows["their reconstructions"] = generation.reconstruct(run.method, most)
+    return rows

@@ -1,0 +1,44 @@
+"""What the generative verbs write: arrays, and the picture beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from diabolo.errors import UserError
+from diabolo.files import write_arrays, write_bytes
+from diabolo.generation import Array
+from diabolo.report.figures import save
+from diabolo.run import Run
+from diabolo.verbs.console import Show
+
+Arrays = dict[str, Array]
+
+
+def write(
+    run: Run, out: str | Path | None, name: str, arrays: Arrays, picture: Figure | None, show: Show
+) -> Arrays:
+    """Write `name.npz`, and `name.png` where there is a picture, into a folder; the run's own by default."""
+    folder = run.folder / "generated" if out is None else Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: --out names the folder for arrays and pictures")
+    write_arrays(folder / f"{name}.npz", arrays)
+    paths = [f"{folder / name}.npz"]
+    if picture is not None:
+        write_bytes(folder / f"{name}.png", save(picture, "png"))
+        paths.append(f"{folder / name}.png")
+    show.note(f"→ {', '.join(paths)}")
+    return arrays
+
+
+def pictured(run: Run) -> bool:
+    """Whether the run's examples are images, which can be shown."""
+    return len(run.facts.shape) == 3
+
+
+def at_least(least: int, **numbers: int) -> None:
+    """Raise `UserError` for a number that is too small, by its name."""
+    for name, number in numbers.items():
+        if number < least:
+            raise UserError(f"{name} must be at least {least}, got {number}")

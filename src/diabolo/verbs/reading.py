@@ -1,0 +1,60 @@
+"""What a verb works on: the run, and the images it is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diabolo.components import CUSTOM
+from diabolo.data.images import Images, Splits
+from diabolo.data.readers import Parts
+from diabolo.data.splits import load, read_parts
+from diabolo.errors import UserError
+from diabolo.recipe import Data
+from diabolo.run import Run
+from diabolo.verbs.console import Show
+
+Looked = str | Path | Images | Splits | None
+
+
+def opened(run: str | Path | Run) -> Run:
+    return run if isinstance(run, Run) else Run.open(run)
+
+
+def splits_of(run: Run, data: Looked = None) -> Splits:
+    """The splits the run was trained on: its recipe's, or those given."""
+    if isinstance(data, Splits):
+        return data
+    if run.recipe.data.name == CUSTOM:
+        raise UserError(f"{run.folder} was trained on arrays: pass them again, as data=Splits(…)")
+    return load(run.recipe.data)
+
+
+def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
+    """What a data set brings, in the size and the colours the run was trained on."""
+    shape = run.facts.shape
+    size = shape[1] if len(shape) == 3 else None
+    colour = {1: "grey", 3: "rgb"}.get(shape[0], "as-is") if len(shape) == 3 else "as-is"
+    parts = read_parts(Data(name=str(data), size=size, colour=colour))  # type: ignore[arg-type]
+    for note in parts.notes:
+        show.note(note)
+    return parts
+
+
+def images_of(run: Run, data: Looked, show: Show) -> Images:
+    """The images to look at: those given, or the run's own test images.
+
+    data: `Images`; the test part of `Splits`; or a data set's name or path, of which the test part is taken
+    where it brings one, else every image.
+    """
+    if data is None or isinstance(data, Splits):
+        images = splits_of(run, data).test
+    elif isinstance(data, Images):
+        images = data
+    else:
+        parts = parts_like(run, data, show)
+        images = parts.test or parts.together()
+    if images.shape != run.facts.shape:
+        raise UserError(f"this run takes examples of shape {run.facts.shape}, not {images.shape}")
+    if not len(images):
+        raise UserError("there are no images to look at")
+    return images
