@@ -1,5 +1,7 @@
 """Recipes: laid together, validated, written and read back."""
 
+from pathlib import Path
+
 import pytest
 
 from diabolo.errors import UserError
@@ -124,3 +126,15 @@ def test_named_recipes_are_valid_and_say_what_they_are(name: str) -> None:
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'mancini-ae'"):
         read_recipe("mancini")
+
+
+def test_a_recipe_may_extend_another(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: mancini-ae\ntraining: {epochs: 3}\n")
+    (tmp_path / "loop.yaml").write_text(f"extends: {tmp_path}/loop.yaml\n")
+    recipe = compose([read_recipe(str(tmp_path / "mine.yaml"))])
+    assert (recipe.training.epochs, recipe.training.batch_size) == (3, 128)
+    assert recipe.method["latent"] == 20
+    with pytest.raises(UserError, match="extends itself"):
+        read_recipe(str(tmp_path / "loop.yaml"))
+    with pytest.raises(UserError, match="no recipe file"):
+        read_recipe(str(tmp_path / "none.yaml"))

@@ -175,15 +175,24 @@ def named_recipes() -> dict[str, str]:
     return {name: text.splitlines()[0].lstrip("# ") for name, text in sorted(texts.items())}
 
 
-def read_recipe(name: str) -> dict[str, Any]:
-    """The values of a named recipe, or of a YAML file of the user's."""
+def read_recipe(name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The values of a named recipe, or of a YAML file of the user's.
+
+    A recipe may say `extends: NAME` and then give only what differs. below: the recipes that extend this one.
+    """
+    if name in below:
+        raise UserError(f"recipe {name} extends itself: {' → '.join((*below, name))}")
     if name.endswith((".yaml", ".yml")):
         if not Path(name).is_file():
             raise UserError(f"no recipe file at {name}")
-        return _parse(Path(name).read_text("utf-8"), name)
-    if name not in named_recipes():
+        text = Path(name).read_text("utf-8")
+    elif name in named_recipes():
+        text = (resources.files("diabolo") / "recipes" / f"{name}.yaml").read_text("utf-8")
+    else:
         raise unknown("recipe", name, named_recipes())
-    return _parse((resources.files("diabolo") / "recipes" / f"{name}.yaml").read_text("utf-8"), name)
+    values = _parse(text, name)
+    base = values.pop("extends", None)
+    return values if base is None else merge(read_recipe(str(base), (*below, name)), values)
 
 
 def _with_transforms(views: Views, shape: tuple[int, ...]) -> Views:
