@@ -38,10 +38,10 @@ def start(recipe: Path, out: Path) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_checkpoint(process: subprocess.Popen[str], folder: Path, count: int) -> None:
-    while len(list((folder / "checkpoints").glob("[0-9]*.safetensors"))) < count:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.002)
+def checkpoints(process: subprocess.Popen[str], folder: Path) -> int:
+    """How many a running training has written."""
+    assert process.poll() is None, process.communicate()[1]
+    return len(list((folder / "checkpoints").glob("[0-9]*.safetensors")))
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -66,10 +66,12 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         recipe = digits_recipe(name, f"training.epochs={EPOCHS}")
         (folder / f"{name}.yaml").write_text(recipe.to_yaml())
         processes[name] = start(folder / f"{name}.yaml", folder / name)
-    for name, process in processes.items():
-        wait_for_checkpoint(process, folder / name, 2)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    while processes:
+        for name, process in list(processes.items()):
+            if checkpoints(process, folder / name) >= 2:
+                process.send_signal(signal.SIGKILL)
+                processes.pop(name).communicate()
+        time.sleep(0.002)
     return {name: folder / name for name in SPINE}
 
 
@@ -87,7 +89,8 @@ def test_ctrl_c_stops_between_two_steps_and_loses_nothing(tmp_path: Path) -> Non
     recipe = digits_recipe("vae", "training.epochs=40", "training.checkpoint_every=7", "evaluation.live=0")
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
     process = start(tmp_path / "recipe.yaml", tmp_path / "run")
-    wait_for_checkpoint(process, tmp_path / "run", 1)
+    while checkpoints(process, tmp_path / "run") == 0:
+        time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130
