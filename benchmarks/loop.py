@@ -26,7 +26,7 @@ from diabolo.run import Run, environment
 from diabolo.tables import OPTIMISERS, SCHEDULES
 from diabolo.training.loop import Feed, compile_step, train
 from diabolo.training.meter import Position
-from diabolo.verbs.console import Show
+from diabolo.verbs.console import Bar, Show
 from diabolo.views.pipeline import build_pipelines
 
 
@@ -114,11 +114,11 @@ def bare_steps(recipe: Recipe, images, feed: Feed, fabric: Fabric):
 def looped_steps(recipe: Recipe, images, feed: Feed, fabric: Fabric, folder: Path):
     method, optimiser = prepared(recipe, images, fabric.device)
     Run.create(folder / "run", recipe, facts_of(images))
-    run, show = Run(folder / "run", recipe, facts_of(images)), Show()
+    run = Run(folder / "run", recipe, facts_of(images))
     schedule = SCHEDULES.build(recipe.schedule)
-    show.start(0, 10**6, recipe.training.epochs, recipe.training.batch_size)
+    bar = Bar(Show(), 0, feed.batches.steps_per_epoch, recipe.training.epochs, recipe.training.batch_size)
     for event in train(fabric, method, optimiser, schedule, feed, recipe.training, Position()):
-        show.step(event)
+        bar.step(event)
         if event.row is not None:
             run.log(event.row)
         yield

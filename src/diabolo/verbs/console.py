@@ -16,70 +16,13 @@ PROBES = ("linear", "mlp", "knn", "finetune")
 
 
 class Show:
-    """Writes to the terminal; with `quiet`, writes nothing."""
+    """Writes to the terminal, on the error stream; with `quiet`, writes nothing."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
-        self.progress: Progress | None = None
 
     def note(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
-
-    def start(self, done: int, steps: int, epochs: int, batch_size: int) -> None:
-        """Begin a progress bar over the steps of a training."""
-        self.epochs, self.steps_per_epoch, self.batch_size = (
-            epochs,
-            max(steps // max(epochs, 1), 1),
-            batch_size,
-        )
-        self.latest: dict[str, float] = {}
-        self.since, self.since_step = time.perf_counter(), done
-        self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[terms]}", style="dim"),
-            console=self.console,
-            transient=True,
-            refresh_per_second=4,
-            disable=not self.console.is_terminal,
-        )
-        self.task = self.progress.add_task("", total=steps, completed=done, epoch="", speed="", terms="")
-        self.progress.start()
-
-    def step(self, event: Event) -> None:
-        """Move the bar; at the end of an epoch, leave a line."""
-        if event.row:
-            names = [n for n in event.row if n not in ("kind", "step", "epoch", "lr")]
-            self.latest = {name: event.row[name] for name in names}
-        now = time.perf_counter()
-        if event.epoch is None and now - self.shown < 0.25:
-            return
-        self.shown = now
-        assert self.progress is not None
-        epoch = f"{(event.step - 1) // self.steps_per_epoch + 1}/{self.epochs}"
-        speed = (
-            f"{(event.step - self.since_step) * self.batch_size / max(now - self.since, 1e-9):,.0f} images/s"
-        )
-        terms = "  ".join(f"{name} {value:.4g}" for name, value in self.latest.items())
-        self.progress.update(self.task, completed=event.step, epoch=epoch, speed=speed, terms=terms)
-        if event.epoch is not None:
-            self.note(f"epoch {event.epoch}/{self.epochs}  {speed}  {terms}")
-            self.since, self.since_step = now, event.step
-
-    shown = 0.0
-
-    def curve(self, row: dict[str, Any]) -> None:
-        knn = f"kNN on validation {100 * row['knn']:.1f} %, " if "knn" in row else ""
-        self.note(f"  {knn}effective rank {row['effective_rank']:.1f}")
-        self.since = time.perf_counter()
-
-    def stop(self) -> None:
-        if self.progress is not None:
-            self.progress.stop()
-            self.progress = None
 
     def scores(self, scores: dict[str, Any]) -> None:
         """The table of every scored representation, and the verdict below it."""
@@ -102,6 +45,61 @@ class Show:
         self.console.print(table)
         for line in scores.get("verdict", ()):
             self.note(line)
+
+
+class Bar:
+    """A progress bar over the steps of a training, and a line for each epoch."""
+
+    def __init__(self, show: Show, done: int, steps_per_epoch: int, epochs: int, batch_size: int) -> None:
+        self.show = show
+        self.steps_per_epoch, self.epochs, self.batch_size = steps_per_epoch, epochs, batch_size
+        self.terms = ""
+        self.drawn = self.since = time.perf_counter()
+        self.since_step = done
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[terms]}", style="dim"),
+            console=show.console,
+            transient=True,
+            refresh_per_second=4,
+            disable=not show.console.is_terminal,
+        )
+        steps = epochs * steps_per_epoch
+        self.task = self.progress.add_task("", total=steps, completed=done, epoch="", speed="", terms="")
+
+    def __enter__(self) -> Bar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def step(self, event: Event) -> None:
+        """Move the bar, four times a second at most; at the end of an epoch, leave a line."""
+        if event.row:
+            names = [name for name in event.row if name not in ("kind", "step", "epoch", "lr")]
+            self.terms = "  ".join(f"{name} {event.row[name]:.4g}" for name in names)
+        now = time.perf_counter()
+        if event.epoch is None and now - self.drawn < 0.25:
+            return
+        self.drawn = now
+        epoch = f"{(event.step - 1) // self.steps_per_epoch + 1}/{self.epochs}"
+        images = (event.step - self.since_step) * self.batch_size
+        speed = f"{images / max(now - self.since, 1e-9):,.0f} images/s"
+        self.progress.update(self.task, completed=event.step, epoch=epoch, speed=speed, terms=self.terms)
+        if event.epoch is not None:
+            self.show.note(f"epoch {epoch}  {speed}  {self.terms}")
+            self.since, self.since_step = now, event.step
+
+    def curve(self, row: dict[str, Any]) -> None:
+        """A point of the live curve."""
+        knn = f"kNN on validation {100 * row['knn']:.1f} %, " if "knn" in row else ""
+        self.show.note(f"  {knn}effective rank {row['effective_rank']:.1f}")
+        self.since = time.perf_counter()  # evaluating is not training
 
 
 def duration(seconds: float) -> str:

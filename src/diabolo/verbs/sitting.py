@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from diabolo.run import Run
 from diabolo.tables import OPTIMISERS, SCHEDULES
 from diabolo.training import checkpoints
 from diabolo.training.loop import Event, Feed, compile_step, train
-from diabolo.verbs.console import Show, duration
+from diabolo.verbs.console import Bar, Show, duration
 from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
 
@@ -65,33 +65,32 @@ def train_run(
     if fabric.is_global_zero:
         run.truncate_metrics(position.step)
         board = tensorboard(run.folder, position.step)
-    show.start(position.step, steps, settings.epochs, settings.batch_size * settings.accumulate)
     events = train(fabric, method, optimiser, SCHEDULES.build(recipe.schedule), feed, settings, position)
-    try:
-        with deferred_interrupt() as interrupted:
-            for event in events:
-                show.step(event)
-                stop = agreed(interrupted, event)
-                due = event.epoch is not None and event.epoch % settings.checkpoint_every == 0
-                if fabric.is_global_zero:
-                    for row in rows(run, method, splits, event, show):
-                        run.log(row)
-                        write_scalars(board, row)
-                    if due or stop:
-                        checkpoints.save(run.folder / "checkpoints", method, optimiser, position)
-                if stop:
-                    raise Interrupted(
-                        f"stopped at step {event.step} of {steps}; continue with --out {run.folder} --resume"
-                    )
-    finally:
-        show.stop()
-        if board is not None:
-            board.close()
+    bar = Bar(
+        show, position.step, steps_per_epoch, settings.epochs, settings.batch_size * settings.accumulate
+    )
+    with bar, deferred_interrupt() as interrupted, closing(board) if board else nullcontext():
+        for event in events:
+            bar.step(event)
+            stop = agreed(interrupted, event)
+            due = event.epoch is not None and event.epoch % settings.checkpoint_every == 0
+            if fabric.is_global_zero:
+                for row in rows(run, method, splits, event):
+                    run.log(row)
+                    write_scalars(board, row)
+                    if row["kind"] == "curve":
+                        bar.curve(row)
+                if due or stop:
+                    checkpoints.save(run.folder / "checkpoints", method, optimiser, position)
+            if stop:
+                raise Interrupted(
+                    f"stopped at step {event.step} of {steps}; continue with --out {run.folder} --resume"
+                )
     if fabric.is_global_zero:
         run.save(method, position.seconds)
 
 
-def rows(run: Run, method: Method, splits: Splits, event: Event, show: Show) -> Iterator[dict[str, Any]]:
+def rows(run: Run, method: Method, splits: Splits, event: Event) -> Iterator[dict[str, Any]]:
     """What an event adds to the log: the loop's row, and at the end of some epochs the live curve's."""
     if event.row is not None:
         yield event.row
@@ -101,9 +100,7 @@ def rows(run: Run, method: Method, splits: Splits, event: Event, show: Show) -> 
         method.eval()
         represent = partial(method.represent, space=run.recipe.evaluation.space)
         scores = quick(represent, splits, next(method.parameters()).device)
-        row = {"kind": "curve", "step": event.step, "epoch": event.epoch, **scores}
-        show.curve(row)
-        yield row
+        yield {"kind": "curve", "step": event.step, "epoch": event.epoch, **scores}
 
 
 def agreed(interrupted: threading.Event, event: Event) -> bool:
