@@ -45,7 +45,7 @@ def main() -> None:
     splits = load(recipe.data)
     recipe = complete_for(recipe, splits.train.shape)
     with TemporaryDirectory() as folder:
-        times = measure(recipe, splits.train, Path(folder), arguments.steps, arguments.turns)
+        times = measure(recipe, splits, Path(folder), arguments.steps, arguments.turns)
     medians = {name: statistics.median(values) for name, values in times.items()}
     print(
         json.dumps(
@@ -64,12 +64,12 @@ def main() -> None:
     )
 
 
-def measure(recipe: Recipe, images, folder: Path, steps: int, turns: int) -> dict[str, list[float]]:
+def measure(recipe: Recipe, splits, folder: Path, steps: int, turns: int) -> dict[str, list[float]]:
     """Seconds per step of each way, a value a turn."""
     fabric = Fabric(accelerator="auto", devices=1, precision=precision(recipe))
-    feed = Feed(images, build_pipelines(recipe), recipe.training.batch_size, recipe.seed, fabric.device)
-    bare = bare_steps(recipe, images, feed, fabric)
-    looped = looped_steps(recipe, images, feed, fabric, folder)
+    feed = Feed(splits.train, build_pipelines(recipe), recipe.training.batch_size, recipe.seed, fabric.device)
+    bare = bare_steps(recipe, splits, feed, fabric)
+    looped = looped_steps(recipe, splits, feed, fabric, folder)
     views = views_only(feed)
     ways = {"bare": bare, "loop": looped, "views": views}
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -88,8 +88,8 @@ def precision(recipe: Recipe) -> str:
     return "bf16-mixed" if recipe.training.precision == "bf16" else "32-true"
 
 
-def prepared(recipe: Recipe, images, device: torch.device):
-    method = build_method(recipe, facts_of(images)).to(device).train()
+def prepared(recipe: Recipe, splits, device: torch.device):
+    method = build_method(recipe, facts_of(splits)).to(device).train()
     if recipe.training.channels_last:
         method.to(memory_format=torch.channels_last)
     groups = method.parameter_groups(recipe.optimiser["weight_decay"])
@@ -99,8 +99,8 @@ def prepared(recipe: Recipe, images, device: torch.device):
     return method, optimiser
 
 
-def bare_steps(recipe: Recipe, images, feed: Feed, fabric: Fabric):
-    method, optimiser = prepared(recipe, images, fabric.device)
+def bare_steps(recipe: Recipe, splits, feed: Feed, fabric: Fabric):
+    method, optimiser = prepared(recipe, splits, fabric.device)
     batch = feed(0, 0, 0.0)
     while True:
         with fabric.autocast():
@@ -111,10 +111,10 @@ def bare_steps(recipe: Recipe, images, feed: Feed, fabric: Fabric):
         yield
 
 
-def looped_steps(recipe: Recipe, images, feed: Feed, fabric: Fabric, folder: Path):
-    method, optimiser = prepared(recipe, images, fabric.device)
-    Run.create(folder / "run", recipe, facts_of(images))
-    run = Run(folder / "run", recipe, facts_of(images))
+def looped_steps(recipe: Recipe, splits, feed: Feed, fabric: Fabric, folder: Path):
+    method, optimiser = prepared(recipe, splits, fabric.device)
+    Run.create(folder / "run", recipe, facts_of(splits))
+    run = Run(folder / "run", recipe, facts_of(splits))
     schedule = SCHEDULES.build(recipe.schedule)
     bar = Bar(Show(), 0, feed.batches.steps_per_epoch, recipe.training.epochs, recipe.training.batch_size)
     for event in train(fabric, method, optimiser, schedule, feed, recipe.training, Position()):

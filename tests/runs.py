@@ -24,4 +24,4 @@ def digits_recipe(method: str, *settings: str) -> Recipe:
 
 def digits(recipe: Recipe) -> tuple[Splits, Facts]:
     splits = load(recipe.data)
-    return splits, facts_of(splits.train)
+    return splits, facts_of(splits)

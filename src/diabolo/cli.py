@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -69,7 +70,8 @@ def fit(
         accelerator=accelerator,
         devices=devices,
     )
-    print(run.folder)
+    if _speaks():
+        print(run.folder)
 
 
 @app.command()
@@ -252,11 +254,19 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error), 2)
     except typer.TyperException as error:
         return _fail(error.format_message(), 2)
+    except OSError as error:
+        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 2)
     except (Interrupted, KeyboardInterrupt, typer.Abort) as stop:
         return _fail(str(stop) or "interrupted", 130)
     return status if isinstance(status, int) else 0
 
 
+def _speaks() -> bool:
+    """Whether this is the first of a run's processes: what is said is said once."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def _fail(message: str, code: int) -> int:
-    print(f"diabolo: {' '.join(message.split())}", file=sys.stderr)
+    if _speaks():
+        print(f"diabolo: {' '.join(message.split())}", file=sys.stderr)
     return code

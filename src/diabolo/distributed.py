@@ -4,19 +4,35 @@ Each process holds a slice of the global batch, in order of rank. Outside `torch
 function here is the identity, or its local equivalent.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+_alone = False
+
 
 def world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    together = dist.is_available() and dist.is_initialized() and not _alone
+    return dist.get_world_size() if together else 1
 
 
 def rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Compute as one process, for what a single process tries out while the others wait."""
+    global _alone
+    _alone = True
+    try:
+        yield
+    finally:
+        _alone = False
 
 
 def local(x: Tensor) -> Tensor:
@@ -39,8 +55,11 @@ def reduce_sum(x: Tensor) -> Tensor:
 
 
 def mean_over_processes(x: Tensor) -> Tensor:
-    """The mean over processes, without gradient."""
-    return reduce_sum(x.detach()) / world_size()
+    """The mean over processes, without gradient, of a tensor on any device."""
+    if world_size() == 1:
+        return x.detach()
+    here = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
+    return (reduce_sum(x.detach().to(here)) / world_size()).to(x.device)
 
 
 def normal_like(x: Tensor) -> Tensor:

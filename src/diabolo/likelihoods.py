@@ -87,20 +87,21 @@ class Gaussian(Likelihood):
             self.log_variance = nn.Parameter(torch.zeros(()))
 
     def log_prob(self, out: Tensor, target: Tensor) -> Tensor:
+        if not isinstance(self.variance, str):
+            squares = (target - out).square() / self.variance
+            return -0.5 * (squares + math.log(self.variance) + LOG_2PI).flatten(1).sum(1)
         mean, log_variance = self._moments(out)
         squares = (target - mean).square() * (-log_variance).exp()
         return -0.5 * (squares + log_variance + LOG_2PI).flatten(1).sum(1)
 
     def mean(self, out: Tensor) -> Tensor:
-        return self._moments(out)[0]
+        return self._moments(out)[0] if self.variance == "pixel" else out
 
     def _moments(self, out: Tensor) -> tuple[Tensor, Tensor]:
         if self.variance == "pixel":
             mean, log_variance = out.chunk(2, dim=1)
             return mean, log_variance
-        if self.variance == "learned":
-            return out, self.log_variance
-        return out, torch.tensor(self.variance, dtype=out.dtype, device=out.device).log()
+        return out, self.log_variance
 
 
 class SquaredErrorAsCoded(Likelihood):

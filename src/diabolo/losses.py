@@ -21,8 +21,8 @@ def nt_xent(z: Tensor, temperature: float) -> Tensor:
     negatives = similarity.masked_fill(same, -torch.inf).flatten(2).logsumexp(2)  # [B, J]
     positives = similarity.diagonal(dim1=0, dim2=2).permute(2, 0, 1)  # [B, J, J]
     loss = torch.logaddexp(positives, negatives[:, :, None]) - positives
-    pairs = ~torch.eye(J, dtype=torch.bool, device=z.device)
-    return loss[:, pairs].mean()
+    pairs = 1 - torch.eye(J, dtype=z.dtype, device=z.device)  # of two different views
+    return (loss * pairs).sum() / (B * J * (J - 1))
 
 
 @full_precision

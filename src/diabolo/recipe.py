@@ -107,7 +107,13 @@ class Recipe:
 def from_dict(values: Mapping[str, Any]) -> Recipe:
     """Validate a nested mapping. Raises `UserError`: one line, with the nearest valid key."""
     recipe = Recipe(**complete(Recipe, values))
-    fewest, most = METHODS.load(recipe.method["name"]).needs.views  # type: ignore[attr-defined]
+    needs = METHODS.load(recipe.method["name"]).needs  # type: ignore[attr-defined]
+    if (recipe.local_views is not None) != needs.local_views:
+        verb = "needs" if needs.local_views else "does not take"
+        raise UserError(
+            f"local_views: method '{recipe.method['name']}' {verb} smaller views beside the others"
+        )
+    fewest, most = needs.views
     if recipe.views.count < fewest or (most is not None and recipe.views.count > most):
         wanted = (
             f"{fewest} to {most}" if most and most > fewest else f"{'at least ' * (most is None)}{fewest}"

@@ -13,9 +13,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from diabolo.data.arrays import to_pixels
 from diabolo.data.images import Images
 from diabolo.errors import UserError
 from diabolo.evaluation.features import extract
@@ -33,36 +34,54 @@ from diabolo.files import read_tensors, write_json, write_tensors, write_text
 from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method, facts_from
 from diabolo.recipe import Recipe, from_yaml
+from diabolo.views.base import View
+from diabolo.views.pipeline import Pipeline, build_pipelines
 
 FORMAT_VERSION = 1
+
+
+class TakenError(UserError):
+    """A run folder is somebody else's."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """What the user brought as objects, which no file can hold."""
+
+    encoder: nn.Module | None = None
+    transforms: Sequence[View] | None = None
+
+
+NOTHING = Own()
 
 
 class Run:
     """A training on disk. Make one with `create`, or open one with `open`."""
 
-    def __init__(self, folder: Path, recipe: Recipe, facts: Facts, encoder: nn.Module | None = None) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, facts: Facts, own: Own = NOTHING) -> None:
         self.folder = folder
         self.recipe = recipe
         self.facts = facts
-        self.encoder = encoder  # the user's own, as it was before training
+        self.own = own
+        self.device = default_device()
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}: {self.recipe.method['name']} on {self.recipe.data.name})"
 
     @staticmethod
     def create(folder: Path, recipe: Recipe, facts: Facts) -> None:
-        """Make a new run folder. Raises `UserError` when the folder already holds something."""
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            what = "already holds a run" if (folder / "recipe.yaml").exists() else "exists and is not empty"
-            raise UserError(f"{folder} {what}: choose another --out, or continue it with --resume")
+        """Make a new run folder. Raises `UserError` when there is something already."""
+        claim(folder)
         # The recipe comes last: a folder without one is no run.
         write_json(folder / "data.json", asdict(facts) | {"format_version": FORMAT_VERSION})
         write_json(folder / "environment.json", environment())
         write_text(folder / "recipe.yaml", recipe.to_yaml())
 
     @classmethod
-    def open(cls, folder: str | Path, encoder: nn.Module | None = None) -> Run:
-        """Open a run folder. encoder: the user's own module, where the run was trained with one."""
+    def open(
+        cls, folder: str | Path, encoder: nn.Module | None = None, transforms: Sequence[View] | None = None
+    ) -> Run:
+        """Open a run folder. encoder, transforms: the user's own, where the run was trained with them."""
         folder = Path(folder)
         if not (folder / "recipe.yaml").is_file():
             raise UserError(f"{folder} is not a run folder: it has no recipe.yaml")
@@ -75,7 +94,7 @@ class Run:
             raise UserError(f"{folder / 'data.json'} is missing or damaged") from None
         if newer:
             raise UserError(f"{folder} was written by a newer diabolo: upgrade to read it")
-        return cls(folder, recipe, facts, encoder)
+        return cls(folder, recipe, facts, Own(encoder, transforms))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -94,7 +113,11 @@ class Run:
 
     def build(self) -> Method:
         """The method as it was before training."""
-        return build_method(self.recipe, self.facts, self.encoder)
+        return build_method(self.recipe, self.facts, self.own.encoder)
+
+    def pipelines(self) -> list[Pipeline]:
+        """The views of the training."""
+        return build_pipelines(self.recipe, self.own.transforms)
 
     @property
     def trained(self) -> bool:
@@ -116,7 +139,7 @@ class Run:
             method.load_state_dict(tensors)
         except RuntimeError as error:
             raise UserError(f"{path} does not fit the recipe: {' '.join(str(error).split())[:200]}") from None
-        return method.to(default_device()).eval()
+        return method.to(self.device).eval()
 
     def save(self, method: Method, seconds: float) -> None:
         """Write the trained method, and the seconds its steps took."""
@@ -125,13 +148,13 @@ class Run:
     def embed(self, images: Images | torch.Tensor | np.ndarray, space: str | None = None) -> np.ndarray:
         """The representation of images: float32 [N, D].
 
-        images: `Images`, or uint8 or float arrays [N, C, H, W] (or [N, F]), of the shape trained on.
+        images: `Images`, or an array of what the run was trained on, in a layout of `to_pixels`.
         """
         if not isinstance(images, Images):
-            images = Images(torch.as_tensor(images))
+            images = Images(to_pixels(np.asarray(images), "embed"))
         if images.shape != self.facts.shape:
             raise UserError(f"this run takes examples of shape {self.facts.shape}, not {images.shape}")
-        return extract(lambda x: self.method.represent(x, space), images, device=default_device())
+        return extract(lambda x: self.method.represent(x, space), images, device=self.device)
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -147,7 +170,8 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl."""
         path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may cut the last one
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Append a row to metrics.jsonl."""
@@ -157,11 +181,24 @@ class Run:
     def truncate_metrics(self, step: int) -> None:
         """Forget what was logged after a step, where a resumed training will log it again."""
         path = self.folder / "metrics.jsonl"
-        lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
-        # A line cut short by a kill is later than any checkpoint.
-        whole = [line for line in lines if line.endswith("\n")]
-        kept = [line for line in whole if json.loads(line)["step"] <= step]
+        kept = [json.dumps(row) + "\n" for row in self.metrics if row["step"] <= step]
         write_text(path, "".join(kept))
+
+
+def claim(folder: Path) -> None:
+    """Make a folder that nobody else has. Raises `UserError` when it is taken, unless it is empty."""
+    try:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        if (folder / "recipe.yaml").exists():
+            raise TakenError(
+                f"{folder} already holds a run: continue it with --resume, or choose another --out"
+            ) from None
+        raise TakenError(f"{folder} exists and is not empty: choose another --out") from None
+    except OSError as error:
+        raise UserError(f"cannot make {folder}: {error.strerror}") from None
 
 
 def default_device() -> torch.device:

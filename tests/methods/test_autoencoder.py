@@ -36,7 +36,7 @@ def same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
 @cache
 def digits() -> tuple[Splits, Facts]:
     splits = load(Data(name="digits"))
-    return splits, facts_of(splits.train)
+    return splits, facts_of(splits)
 
 
 def test_the_family_is_complete() -> None:

@@ -1,6 +1,7 @@
 """The loop's parts: accumulation, clipping, schedules, optimisers, precision, and the hooks of a method."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 from diabolo.errors import UserError
 from diabolo.methods.base import Method, Needs, Terms
 from diabolo.methods.build import build_method
-from diabolo.recipe import Recipe
-from diabolo.tables import METHODS, OPTIMISERS, SCHEDULES
+from diabolo.recipe import Recipe, Views
+from diabolo.tables import METHODS, OPTIMISERS, SCHEDULES, VIEWS
 from diabolo.training.loop import Event, Feed, compile_step, train
 from diabolo.training.meter import Meter, Position
 from diabolo.training.optimisers import LARS
@@ -181,8 +182,11 @@ class Probe(Method):
 
 
 def test_a_method_gets_what_it_asks_for() -> None:
-    local = "local_views={count: 4, transforms: [{name: random-resized-crop, size: 5, scale: [0.1, 0.4]}]}"
-    recipe = digits_recipe("simclr", local, "training.epochs=2", "training.batch_size=64")
+    crop = {"name": "random-resized-crop", "size": 5, "scale": [0.1, 0.4]}
+    small = Views(count=4, transforms=[VIEWS.complete(crop, "views")])
+    recipe = replace(
+        digits_recipe("simclr", "training.epochs=2", "training.batch_size=64"), local_views=small
+    )
     splits, facts = digits(recipe)
     method = Probe(build_method(recipe, facts).encoder)
     trained(recipe, method)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
+
+from diabolo.errors import UserError
+
+DIGESTED = 64_000_000  # bytes of each part that its digest reads
 
 
 @dataclass(frozen=True)
@@ -13,7 +18,8 @@ class Images:
     """N examples.
 
     pixels: uint8 [N, C, H, W] in 0…255, any number of channels, or float32 vectors [N, F].
-    labels: int64 [N], positions in `classes`; -1 where an example has no label.
+    labels: int64 [N], positions in `classes`, or -1 where an example has no label. Classes without names
+    are named by their numbers.
     attributes: int8 [N, A] of 0 and 1, named by `attribute_names`.
     names: one per example, such as a path inside an archive.
     """
@@ -24,6 +30,23 @@ class Images:
     attributes: Tensor | None = None
     attribute_names: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        kind = (self.pixels.dtype, self.pixels.ndim)
+        if kind not in ((torch.uint8, 4), (torch.float32, 2)):
+            raise UserError(
+                f"images are uint8 [N, C, H, W], or float32 vectors [N, F]; got {str(kind[0])[6:]} "
+                f"{list(self.pixels.shape)}"
+            )
+        if self.labels is None:
+            return
+        if self.labels.shape != self.pixels.shape[:1] or self.labels.dtype != torch.int64:
+            raise UserError(f"labels are int64 [{len(self)}], one an image, −1 for none")
+        most = int(self.labels.max()) + 1 if len(self) else 0
+        if not self.classes:
+            object.__setattr__(self, "classes", tuple(str(i) for i in range(most)))
+        elif most > len(self.classes):
+            raise UserError(f"label {most - 1} has no name among the {len(self.classes)} classes")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -66,3 +89,19 @@ class Splits:
     test: Images
     labelled: Images | None = None
     notes: tuple[str, ...] = ()
+
+    def digest(self) -> str:
+        """What the pixels and labels of all parts are, in 32 characters: equal for equal data only.
+
+        Of more than 64 MB a part, evenly spaced examples speak for all.
+        """
+        hashed = blake2b(digest_size=16)
+        for part in (self.train, self.validation, self.test, self.labelled):
+            if part is None:
+                continue
+            size = max(1, part.pixels[:1].nbytes)
+            some = torch.linspace(0, len(part) - 1, min(len(part), DIGESTED // size)).round().long()
+            hashed.update(repr((tuple(part.pixels.shape), part.classes)).encode())
+            hashed.update(part.pixels[some].contiguous().numpy().tobytes())
+            hashed.update(b"" if part.labels is None else part.labels.contiguous().numpy().tobytes())
+        return hashed.hexdigest()

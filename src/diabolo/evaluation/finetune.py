@@ -22,6 +22,7 @@ from diabolo.evaluation.probes import (
     outcome,
 )
 from diabolo.methods.base import Method
+from diabolo.networks import norm
 from diabolo.seeds import seed_for
 
 
@@ -64,6 +65,7 @@ class Finetune:
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(seed_for("finetune", seed))
             encoder = copy.deepcopy(method).to(device)
+            norm.plain(encoder)  # batches of another size than those it was trained in
             width = _width(encoder, space, train)
             head = heads.classifier(width, self.hidden, classes, batch_norm=self.batch_norm)
             model = _Tuned(encoder, space, head.to(device))

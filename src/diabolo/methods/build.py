@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diabolo.components import CUSTOM
-from diabolo.data.images import Images
+from diabolo.data.images import Splits
 from diabolo.errors import UserError
 from diabolo.methods.base import Method
 from diabolo.networks.backbone import Backbone
@@ -29,18 +29,20 @@ class Facts:
     size: int  # training examples
     mean: tuple[float, ...]  # of each channel (or entry of a vector), over train, as the networks see it
     std: tuple[float, ...]
+    digest: str = ""  # of all parts' pixels and labels
 
 
-def facts_of(train: Images) -> Facts:
+def facts_of(splits: Splits) -> Facts:
     """Count, and measure each channel's mean and standard deviation."""
-    mean, std = _moments(train.pixels)
-    return Facts(train.shape, train.classes, len(train), tuple(mean.tolist()), tuple(std.tolist()))
+    train = splits.train
+    mean, std = (tuple(moments.tolist()) for moments in _moments(train.pixels))
+    return Facts(train.shape, train.classes, len(train), mean, std, splits.digest())
 
 
 def facts_from(values: Mapping[str, Any]) -> Facts:
     """The facts that `dataclasses.asdict` made plain."""
     shape, classes, mean, std = (tuple(values[key]) for key in ("shape", "classes", "mean", "std"))
-    return Facts(shape, classes, values["size"], mean, std)
+    return Facts(shape, classes, values["size"], mean, std, values["digest"])
 
 
 def build_method(recipe: Recipe, facts: Facts, encoder: nn.Module | None = None) -> Method:

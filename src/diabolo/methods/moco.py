@@ -53,7 +53,7 @@ class MoCo(Method):
     def forward(self, batch: Batch) -> Terms:
         query, key = batch.views[0].unbind(1)  # [B, C, H, W] each
         q = F.normalize(self.embed(self.encoder(query)), dim=1)  # [B, D]
-        k = self.keys(key)  # of all processes
+        k: Tensor = torch.compiler.disable(self.keys)(key)  # of all processes, whom no graph can ask
         self.fresh.append(k)
         loss = info_nce(q, local(k), self.queue, self.temperature)
         return Terms(loss, {"contrastive": loss})

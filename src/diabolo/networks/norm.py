@@ -49,9 +49,10 @@ class _Grouped(_Tracking):
     """In training, each group of `size` consecutive examples is normalised by its own statistics."""
 
     size: int
+    estimating = False  # whether `estimate` is at work, for which a batch is one group
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
+        if not self.training or self.estimating:
             return super().forward(x)
         if len(x) % self.size:
             raise UserError(
@@ -112,6 +113,15 @@ def group(module: nn.Module, size: int) -> nn.Module:
     return module
 
 
+def plain(module: nn.Module) -> nn.Module:
+    """Undo `synchronise` and `group`, in place: for training of another kind, such as fine-tuning."""
+    for norm in module.modules():
+        if isinstance(norm, _Tracking):
+            kind = nn.BatchNorm1d if isinstance(norm, nn.BatchNorm1d) else nn.BatchNorm2d
+            object.__setattr__(norm, "__class__", kind)
+    return module
+
+
 @torch.no_grad()
 def estimate(module: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor]) -> nn.Module:
     """Set the running statistics of every batch norm to their average over `forward` of batches [n, *shape].
@@ -120,13 +130,18 @@ def estimate(module: nn.Module, forward: Callable[[Tensor], object], batches: It
     `forward` is the module itself, or one of its methods.
     """
     norms = [norm for norm in module.eval().modules() if isinstance(norm, _BatchNorm)]
+    grouped = [norm for norm in norms if isinstance(norm, _Grouped)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
+    for norm in grouped:
+        norm.estimating = True
     for batch in batches if norms else ():
         forward(batch)
+    for norm in grouped:
+        norm.estimating = False
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return module.eval()

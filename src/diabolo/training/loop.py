@@ -53,7 +53,7 @@ class Feed:
         seed_device(self.pixels.device, "noise", self.seed, epoch, position)
         index = local(self.batches.indices(epoch, position)).to(self.pixels.device, non_blocking=True)
         labels = None if self.labels is None else self.labels[index]
-        share = torch.tensor(progress, device=self.pixels.device)
+        share = torch.full((), progress, device=self.pixels.device)  # a copy from the host would wait
         rng = generator("views", self.seed, epoch, position)
         return make_batch(self.pipelines, as_float(self.pixels[index]), index, labels, share, rng)
 

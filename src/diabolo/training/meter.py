@@ -32,7 +32,7 @@ class Meter:
         Raises `UserError` at the first that is not finite.
         """
         rows: list[list[float]] = (
-            torch.stack([row.double().cpu() for row in self.rows]).tolist() if self.rows else []
+            torch.stack([row.cpu().double() for row in self.rows]).tolist() if self.rows else []
         )
         for age, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
             for name, value in reversed(list(zip(self.names, row, strict=True))):

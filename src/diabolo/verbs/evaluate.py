@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from diabolo.components import CUSTOM
 from diabolo.data.images import Splits
 from diabolo.errors import UserError
 from diabolo.evaluation import references
 from diabolo.evaluation.features import Features, features_of, load_features
-from diabolo.evaluation.suite import as_score, needing, score, write_scores
+from diabolo.evaluation.suite import Scored, as_score, needing, score, write_scores
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
-from diabolo.networks import norm
-from diabolo.run import Run, default_device
+from diabolo.recipe import Evaluation
+from diabolo.run import Run
 from diabolo.tables import PROBES
+from diabolo.training.loop import Feed
+from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Show
 from diabolo.verbs.page import write_report
 from diabolo.verbs.reading import opened, splits_of
 
 DEFAULT_PROBES = ("linear", "mlp", "knn")
+Specs = list[dict[str, Any]]
 
 
 def evaluate(
@@ -38,21 +42,30 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a run, or anyone's features, and return the table as `scores.json` holds it.
 
-    what: a run or its folder, which gets `scores.json` and `report.html`; or features, or an `.npz` of them
-    (see `load_features`). probes: names, instead of the recipe's. space: of a run, "h", "z" or "map".
-    data: the splits of a run that was trained on arrays. out: a JSON file to write the table to as well.
+    what: a run or its folder; or features, or an `.npz` of them (see `load_features`).
+    A run is scored as its recipe says, which renews its `scores.json` and `report.html`. Other `probes` (by
+    name) or another `space` ("h", "z", "map") leave the folder as it is. data: the splits of a run that was
+    trained on arrays. out: a JSON file to write the table to.
     """
     show = Show(quiet)
+    chosen = None if probes is None else [PROBES.complete(name, "probe") for name in probes]
     if isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir()):
         run = opened(what)
-        chosen = run.recipe.evaluation
-        if probes is not None:
-            chosen = replace(chosen, probes=[PROBES.complete(name, "probe") for name in probes])
-        run.recipe = replace(run.recipe, evaluation=replace(chosen, space=space or chosen.space))
-        scores = score_run(run, splits_of(run, data), show)
+        splits = splits_of(run, data)
+        if chosen is None and space is None:
+            with run.lock():
+                scores = score_run(run, splits, show)
+        else:
+            settings = run.recipe.evaluation
+            settings = replace(
+                settings, probes=chosen or settings.probes, space=space or settings.space, also=()
+            )
+            scores, _ = _scores(run, splits, settings, show)
     else:
         features = what if isinstance(what, Features) else load_features(str(what))
-        specs = _specs([PROBES.complete(name, "probe") for name in probes] if probes else None, features)
+        specs = _specs(chosen, features)
+        if training := needing("method", specs):
+            raise UserError(f"probe '{training[0]['name']}' trains the encoder: it needs a run, not features")
         scores = {"encoder": score(features, specs, seed=0).scores}
         scores["verdict"] = verdict(scores)
         show.scores(scores)
@@ -62,62 +75,104 @@ def evaluate(
 
 
 def score_run(run: Run, splits: Splits, show: Show) -> dict[str, Any]:
-    """Score a trained run and its references; write `scores.json` and the report into its folder."""
-    recipe, method, settings = run.recipe, run.method, run.recipe.evaluation
-    features = features_of(partial(method.represent, space=settings.space), splits, default_device())
-    specs = _specs(settings.probes, features)
-    scored = score(features, specs, recipe.seed)
-    scores: dict[str, Any] = {
-        "encoder": scored.scores | _method_scores(method, settings.space, specs, splits, recipe.seed)
-    }
-    for space in settings.also:
-        other = features_of(partial(method.represent, space=space), splits, default_device())
-        scores[f"encoder.{space}"] = score(other, specs, recipe.seed).scores
-    if settings.references:
-        scores |= reference_scores(run, splits, specs, features.width)
-    scores["verdict"] = verdict(scores)
+    """Score a trained run as its recipe says; write `scores.json` and the report into its folder."""
+    scores, own = _scores(run, splits, run.recipe.evaluation, show)
     write_scores(run.folder / "scores.json", scores)
-    show.scores(scores)
-    path = write_report(run, splits, features, scored.predictions)
+    path = write_report(run, splits, own.features, own.scored.predictions)
     show.note(f"report: {path}")
     return scores
 
 
-def reference_scores(
-    run: Run, splits: Splits, probes: Sequence[dict[str, Any]], width: int
-) -> dict[str, Any]:
-    """The rows that stand beside a result: the untrained twin, PCA to the same width, raw pixels.
+@dataclass(frozen=True)
+class _Own:
+    """The run's own row: its features, and what they scored."""
 
-    They are kept in a cache, by data, split, architecture, seed and probes.
-    """
-    recipe = run.recipe
-    common = {
-        "version": version("diabolo"),
-        "data": recipe.to_dict()["data"],
-        "facts": asdict(run.facts),
-        "sizes": [len(part) for part in (splits.validation, splits.test, splits.labelled or ())],
-        "probes": [dict(spec) for spec in needing("features", probes)],
-        "seed": recipe.seed,
+    features: Features
+    scored: Scored
+
+
+def _scores(run: Run, splits: Splits, settings: Evaluation, show: Show) -> tuple[dict[str, Any], _Own]:
+    """The table of a run: its representation in each space, the references, and the verdict."""
+    space, seed = settings.space or run.method.spaces[0], run.recipe.seed
+    show.note(f"scoring {space}")
+    features = features_of(partial(run.method.represent, space=space), splits, run.device)
+    specs = _specs(settings.probes, features)
+    own = _Own(features, score(features, specs, seed))
+    scores: dict[str, Any] = {
+        "encoder": {"space": space} | own.scored.scores | _tuned(run.method, space, specs, splits, run)
     }
-    network = recipe.to_dict()
-    architecture = {key: network[key] for key in ("encoder", "decoder", "method")}
-    rows: dict[str, Any] = {}
-    if recipe.training.epochs > 0:
-        key = common | {"row": "random", "space": recipe.evaluation.space, **architecture}
-        rows["random"] = references.cached(
-            key, lambda: score(_untrained(run, splits), probes, recipe.seed).scores
+    for other in settings.also:
+        represented = features_of(partial(run.method.represent, space=other), splits, run.device)
+        scores[f"encoder.{other}"] = {"space": other} | score(represented, specs, seed).scores
+    if settings.references:
+        show.note("scoring the references: the untrained encoder, PCA, raw pixels")
+        scores |= _references(
+            run, splits, specs, {"random": space} | {f"random.{o}": o for o in settings.also}
         )
-    key = common | {"row": "pca", "width": width}
-    rows["pca"] = references.cached(
-        key, lambda: score(references.pca(splits, width), probes, recipe.seed).scores
-    )
-    rows["pixels"] = references.cached(
-        common | {"row": "pixels"}, lambda: score(references.pixels(splits), probes, recipe.seed).scores
-    )
-    return rows
+        scores |= _projections(run, splits, specs, features.width)
+    scores["verdict"] = verdict(scores)
+    show.scores(scores)
+    return scores, own
 
 
-def _specs(chosen: Sequence[dict[str, Any]] | None, features: Features) -> list[dict[str, Any]]:
+def _references(run: Run, splits: Splits, specs: Specs, rows: dict[str, str]) -> dict[str, Any]:
+    """The untrained twin in each space: row → scores. An untrained run is its own twin."""
+    if run.recipe.training.epochs == 0:
+        return {}
+    recipe = run.recipe.to_dict()
+    architecture = {key: recipe[key] for key in ("encoder", "decoder", "method", "views")}
+    scores = {}
+    for row, space in rows.items():
+        key = _key(run, splits, specs) | {"row": "random", "space": space, **architecture}
+
+        def compute(space: str = space) -> dict[str, Any]:
+            twin = untrained(run, splits)
+            features = features_of(partial(twin.represent, space=space), splits, run.device)
+            scored = score(features, specs, run.recipe.seed).scores
+            return {"space": space} | scored | _tuned(twin, space, specs, splits, run)
+
+        # What the user's own module is cannot be told from its name.
+        known = recipe["encoder"]["name"] != CUSTOM
+        scores[row] = references.cached(key, compute) if known else compute()
+    return scores
+
+
+def _projections(run: Run, splits: Splits, specs: Specs, width: int) -> dict[str, Any]:
+    """PCA to the same width, and raw pixels."""
+    key, seed = _key(run, splits, specs), run.recipe.seed
+
+    def pca() -> dict[str, Any]:
+        return score(references.pca(splits, width), specs, seed).scores
+
+    def pixels() -> dict[str, Any]:
+        return score(references.pixels(splits), specs, seed).scores
+
+    return {
+        "pca": references.cached(key | {"row": "pca", "width": width}, pca),
+        "pixels": references.cached(key | {"row": "pixels"}, pixels),
+    }
+
+
+def _key(run: Run, splits: Splits, specs: Specs) -> dict[str, Any]:
+    """What every reference row depends on."""
+    facts = asdict(run.facts) | {"digest": splits.digest()}
+    return {
+        "version": version("diabolo"),
+        "normalise": run.recipe.data.normalise,
+        "facts": {key: list(value) if isinstance(value, tuple) else value for key, value in facts.items()},
+        "probes": specs,
+        "seed": run.recipe.seed,
+    }
+
+
+def untrained(run: Run, splits: Splits) -> Method:
+    """The run's method as it was initialised, its batch norm fitted to the data."""
+    method = run.build().to(run.device)
+    estimate_statistics(method, Feed(splits.train, [], 1, run.recipe.seed, run.device))
+    return method
+
+
+def _specs(chosen: Specs | None, features: Features) -> Specs:
     """The probes to run: those asked for, or the usual ones where there are labels."""
     if chosen is None:
         return [PROBES.complete(name, "probe") for name in DEFAULT_PROBES] if features.labelled else []
@@ -128,23 +183,11 @@ def _specs(chosen: Sequence[dict[str, Any]] | None, features: Features) -> list[
     return list(chosen)
 
 
-def _method_scores(
-    method: Method, space: str | None, probes: Sequence[dict[str, Any]], splits: Splits, seed: int
-) -> dict[str, Any]:
+def _tuned(method: Method, space: str, specs: Specs, splits: Splits, run: Run) -> dict[str, Any]:
     """The probes that train the encoder as well."""
     scores = {}
-    for spec in needing("method", probes):
+    for spec in needing("method", specs):
         started = time.perf_counter()
-        outcome = PROBES.build(spec)(method, space, splits, seed, device=default_device())
+        outcome = PROBES.build(spec)(method, space, splits, run.recipe.seed, device=run.device)
         scores[spec["name"]] = as_score(outcome, time.perf_counter() - started)
     return scores
-
-
-def _untrained(run: Run, splits: Splits) -> Features:
-    """The features of the run's architecture as it was initialised, its batch norm fitted to the data."""
-    method = run.build().to(default_device())
-    batches = (
-        splits.train.floats(slice(i, i + 256)).to(default_device()) for i in range(0, len(splits.train), 256)
-    )
-    norm.estimate(method, method.represent, batches)
-    return features_of(partial(method.represent, space=run.recipe.evaluation.space), splits, default_device())

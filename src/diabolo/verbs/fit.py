@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
 from diabolo.components import CUSTOM
+from diabolo.data.arrays import to_pixels
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
 from diabolo.data.splits import load, split
+from diabolo.distributed import alone, world_size
 from diabolo.errors import UserError
+from diabolo.evaluation.features import probe_images
 from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.recipe import Data, Recipe, complete_for, compose, read_recipe
-from diabolo.run import Run
+from diabolo.run import Own, Run, TakenError
 from diabolo.tables import METHODS
 from diabolo.training.loop import Feed
 from diabolo.verbs.console import Show
@@ -29,7 +34,7 @@ from diabolo.views.pipeline import build_pipelines
 
 
 def fit(
-    data: str | Path | Images | Splits | None = None,
+    data: str | Path | Images | Splits | np.ndarray | torch.Tensor | None = None,
     method: str | None = None,
     *,
     recipe: str | Path | Mapping[str, Any] | None = None,
@@ -49,7 +54,8 @@ def fit(
 ) -> Run:
     """Train an encoder, score its representation, and write a report.
 
-    data: a name of the catalog, a path, `Images`, or `Splits`. method: a name of `diabolo methods`.
+    data: a name of the catalog, a path, `Images`, `Splits`, or an array as `to_pixels` takes it.
+    method: a name of `diabolo methods`.
     recipe: a named recipe, a YAML file, or a mapping. settings: `"key=value"` texts or a mapping, laid over
     the recipe. out: the run folder; by default a new one under `runs/`. resume: continue it.
     init: a run whose weights to start from. encoder, transforms: modules and augmentations of your own.
@@ -58,11 +64,12 @@ def fit(
     Raises `UserError` for what a user can put right, `Interrupted` after a clean stop on Ctrl-C.
     """
     show = Show(quiet)
-    if data is None and resume and out is not None:
-        composed = Run.open(out, encoder).recipe
-    else:
-        values = recipe if isinstance(recipe, Mapping) else {} if recipe is None else read_recipe(str(recipe))
-        composed = compose([values, _options(data, method, epochs, limit, seed, init, encoder)], settings)
+    own = Own(encoder, transforms)
+    values = recipe if isinstance(recipe, Mapping) else {} if recipe is None else read_recipe(str(recipe))
+    started = Path(out, "recipe.yaml") if resume and out is not None else None
+    before = Run.open(started.parent).recipe.to_dict() if started and started.exists() else {}
+    options = _options(data, method, epochs, limit, seed, init, own)
+    composed = compose([before, values, options], settings)
     precision: Any = "bf16-mixed" if composed.training.precision == "bf16" else "32-true"
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
     fabric.launch()
@@ -71,32 +78,39 @@ def fit(
     for note in splits.notes:
         show.note(note)
     composed = complete_for(composed, splits.train.shape)
-    facts = facts_of(splits.train)
-    folder = Path(out) if out is not None else _folder(composed, resume)
-    if resume and (folder / "recipe.yaml").exists():
-        run = _continued(folder, composed, encoder)
-    else:
-        _check(composed, splits, facts, encoder, transforms)
-        if fabric.is_global_zero:
-            Run.create(folder, composed, facts)
-        fabric.barrier()
-        run = Run(folder, composed, facts, encoder)
-    show.note(
-        f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {run.folder}"
-    )
+    facts = facts_of(splits)
+    folder = _once(fabric, lambda: _folder(composed, splits, facts, out, resume, own))
+    run = Run(folder, composed, facts, own)
+    run.device = fabric.device
+    show.note(f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {folder}")
     with run.lock() if fabric.is_global_zero else nullcontext():
         if not run.trained:
-            train_run(run, splits, fabric, transforms, show)
+            train_run(run, splits, fabric, show)
         if evaluate and fabric.is_global_zero and not run.scored:
             score_run(run, splits, show)
-    fabric.barrier()
     return run
 
 
 def _splits(data: Any, settings: Data) -> Splits:
     if isinstance(data, Splits):
         return data
+    if isinstance(data, np.ndarray | torch.Tensor):
+        data = Images(to_pixels(np.asarray(data), "data"))
     return split(Parts(data), settings) if isinstance(data, Images) else load(settings)
+
+
+def _once(fabric: Fabric, choose: Callable[[], Path]) -> Path:
+    """Let the first process choose, and tell the others, of its refusal too."""
+    outcome: Any = None
+    if fabric.is_global_zero:
+        try:
+            outcome = choose()
+        except UserError as error:
+            outcome = error
+    outcome = fabric.broadcast(outcome)
+    if isinstance(outcome, UserError):
+        raise outcome
+    return outcome
 
 
 def _options(
@@ -106,14 +120,15 @@ def _options(
     limit: int | None,
     seed: int | None,
     init: str | Path | None,
-    encoder: nn.Module | None,
+    own: Own,
 ) -> dict[str, Any]:
     """The arguments of `fit` as a partial recipe."""
     name = str(data) if isinstance(data, str | Path) else None if data is None else CUSTOM
     given = {
         "data": _set(name=name, limit=limit),
         "method": _set(name=method),
-        "encoder": _set(name=None if encoder is None else CUSTOM),
+        "encoder": _set(name=None if own.encoder is None else CUSTOM),
+        "views": _set(transforms=None if own.transforms is None else [{"name": CUSTOM}]),
         "training": _set(epochs=epochs),
     }
     return {k: v for k, v in given.items() if v} | _set(seed=seed, init=None if init is None else str(init))
@@ -124,57 +139,93 @@ def _set(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _continued(folder: Path, recipe: Recipe, encoder: nn.Module | None) -> Run:
-    """The run in a folder, if it was started with the same recipe."""
-    run = Run.open(folder, encoder)
-    if differs := _difference(run.recipe.to_dict(), recipe.to_dict()):
-        raise UserError(f"{folder} was started with {differs}: resume with the same, or choose another --out")
-    return run
+def _folder(
+    recipe: Recipe, splits: Splits, facts: Facts, out: str | Path | None, resume: bool, own: Own
+) -> Path:
+    """The folder of the run to resume, or a new one, made after everything that may fail was tried."""
+    if resume and (found := _started(recipe, out)) is not None:
+        run = Run.open(found)
+        if differs := _difference(run.recipe.to_dict(), recipe.to_dict()):
+            raise UserError(
+                f"{found} was started with {differs}: resume with the same, or choose another --out"
+            )
+        if run.facts != facts:
+            raise UserError(f"{found} was started with other data under the same name: choose another --out")
+        return found
+    _check(recipe, splits, facts, own)
+    for folder in [Path(out)] if out is not None else _names(recipe):
+        try:
+            Run.create(folder, recipe, facts)
+        except TakenError:
+            if out is not None:
+                raise
+        else:
+            return folder
+    raise AssertionError("names do not end")
 
 
-def _check(
-    recipe: Recipe, splits: Splits, facts: Facts, encoder: nn.Module | None, transforms: Sequence[View] | None
-) -> None:
+def _names(recipe: Recipe) -> Iterator[Path]:
+    """`runs/data-method-seed`, then with -2, -3, … behind it."""
+    stem = f"{Path(recipe.data.name).stem or 'data'}-{recipe.method['name']}-{recipe.seed}"
+    yield Path("runs") / stem
+    yield from (Path("runs") / f"{stem}-{i}" for i in count(2))
+
+
+def _started(recipe: Recipe, out: str | Path | None) -> Path | None:
+    """The run to resume: the one named, or the newest of the default name."""
+    if out is not None:
+        return Path(out) if Path(out, "recipe.yaml").exists() else None
+    taken = list(takewhile(Path.exists, _names(recipe)))
+    if not taken:
+        raise UserError(f"nothing to resume at {next(_names(recipe))}: name the run with --out")
+    return taken[-1]
+
+
+def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own) -> None:
     """Everything that can be known to fail is refused here, before anything is written."""
+    training, evaluation = recipe.training, recipe.evaluation
     _check_labels(recipe, splits)
-    method = build_method(recipe, facts, encoder)
+    if training.batch_size % world_size():
+        raise UserError(
+            f"training.batch_size: {training.batch_size} cannot be shared by {world_size()} devices"
+        )
+    method = build_method(recipe, facts, own.encoder)
     if recipe.init is not None:
         warm_start(method, Path(recipe.init))
-    cpu = torch.device("cpu")
-    feed = Feed(
-        splits.train, build_pipelines(recipe, transforms), recipe.training.batch_size, recipe.seed, cpu
-    )
-    with torch.no_grad():
-        if recipe.training.epochs > 0:
-            method(feed(0, 0, 0.0))
-        for space in (recipe.evaluation.space, *recipe.evaluation.also):
-            method.eval().represent(splits.train.floats(slice(0, 2)), space)
+    pipelines = build_pipelines(recipe, own.transforms)
+    feed = Feed(splits.train, pipelines, training.batch_size, recipe.seed, torch.device("cpu"))
+    if training.accumulate > feed.batches.steps_per_epoch:
+        raise UserError(
+            f"training.accumulate: an epoch has {feed.batches.steps_per_epoch} batches, "
+            f"fewer than the {training.accumulate} of one step"
+        )
+    try:
+        with torch.no_grad(), alone():
+            if training.epochs > 0:
+                method(feed(0, 0, 0.0))
+            for space in (evaluation.space, *evaluation.also):
+                method.eval().represent(splits.train.floats(slice(0, 2)), space)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"a first batch does not pass through method '{recipe.method['name']}': {reason}"
+        ) from None
 
 
 def _check_labels(recipe: Recipe, splits: Splits) -> None:
-    labels = (splits.labelled or splits.train).labels
-    classes = 0 if labels is None else len(labels[labels >= 0].unique())
+    parts = probe_images(splits)
+    labelled = all(part.labels is not None for part in parts)
     name, probes = recipe.method["name"], recipe.evaluation.probes
     if METHODS.load(name).needs.labels and splits.train.labels is None:  # type: ignore[attr-defined]
         raise UserError(f"method '{name}' needs labels, and {recipe.data.name} has none")
-    if probes and classes == 0:
+    if probes and not labelled:
         raise UserError(
             f"evaluation.probes: {recipe.data.name} has no labels to probe with: leave probes out"
         )
-    if probes != [] and classes == 1:
+    if probes != [] and labelled and len(parts[0].labels.unique()) == 1:  # type: ignore[union-attr]
         raise UserError(
             f"{recipe.data.name} has labels of one class only: set evaluation.probes=[] to go without"
         )
-
-
-def _folder(recipe: Recipe, resume: bool) -> Path:
-    """`runs/data-method-seed`: a new one, or, to resume, the newest of that name."""
-    stem = f"{Path(recipe.data.name).stem or 'data'}-{recipe.method['name']}-{recipe.seed}"
-    candidates = [Path("runs") / (stem if i == 1 else f"{stem}-{i}") for i in range(1, 10_000)]
-    first_free = next(i for i, folder in enumerate(candidates) if not folder.exists())
-    if resume and first_free == 0:
-        raise UserError(f"nothing to resume at {candidates[0]}: name the run with --out")
-    return candidates[first_free - 1 if resume else first_free]
 
 
 def _difference(old: Any, new: Any, where: str = "") -> str | None:

@@ -26,7 +26,6 @@ from diabolo.seeds import generator
 from diabolo.verbs.console import Show
 from diabolo.verbs.pictures import Arrays, at_least, pictured, write
 from diabolo.verbs.reading import Looked, images_of, opened, splits_of
-from diabolo.views.pipeline import build_pipelines
 
 SHOWN = 12  # images in a row of a picture
 TRAVERSED = 10  # dimensions, where none is named
@@ -279,7 +278,7 @@ def _from_prior(run: Run, method: Coder, n: int, rng: torch.Generator) -> Array:
 
 def _view(run: Run, images: Images, seed: int) -> Array | None:
     """One view of each image through the recipe's augmentations [n, *shape]; None where it has none."""
-    [pipeline, *_] = build_pipelines(run.recipe)
+    [pipeline, *_] = run.pipelines()
     if not pipeline.transforms:
         return None
     drawn = pipeline.draw(len(images), images.shape, generator("reconstruct", seed))

@@ -13,10 +13,9 @@ from diabolo.data.images import Images, Splits
 from diabolo.evaluation.features import Features, probe_images
 from diabolo.methods.base import Generative
 from diabolo.report import page
-from diabolo.run import Run, default_device
+from diabolo.run import Run
 from diabolo.seeds import generator
 from diabolo.verbs.console import duration
-from diabolo.views.pipeline import build_pipelines
 
 SHOWN = 12  # reconstructions
 POINTS = 2_000  # in the maps of the latents
@@ -53,8 +52,9 @@ def _summary(run: Run) -> dict[str, str]:
         "method": recipe.method["name"],
         "encoder": f"{recipe.encoder['name'] if recipe.encoder else '–'}, {parameters:,} parameters",
         "budget": f"{recipe.training.epochs} epochs, {rows[-1]['step'] if rows else 0:,} steps "
-        f"of {recipe.training.batch_size} × {recipe.views.count} views",
-        "time": duration(run.seconds),
+        f"of {recipe.training.batch_size * recipe.training.accumulate} images, "
+        f"{recipe.views.count} view{'s' * (recipe.views.count > 1)} of each",
+        "training time": duration(run.seconds),
         "hardware": ", ".join(
             [*environment["gpus"], f"{environment['processor']}, {environment['cores']} cores"]
         ),
@@ -66,9 +66,9 @@ def _reconstructions(run: Run, test: Images) -> page.Reconstructions | None:
     """The first test images, as the encoder saw them and as they came back."""
     if not isinstance(run.method, Generative) or len(test.shape) != 3:
         return None
-    device = default_device()
+    device = run.device
     shown = test.floats(slice(0, SHOWN)).to(device)
-    [pipeline, *_] = build_pipelines(run.recipe)
+    [pipeline, *_] = run.pipelines()
     drawn = pipeline.draw(len(shown), test.shape, generator("report", run.recipe.seed))
     drawn = [{key: value.to(device) for key, value in d.items()} for d in drawn]
     view = pipeline.apply(shown, drawn)[:, 0] if drawn else None

@@ -32,7 +32,7 @@ def splits_of(run: Run, data: Looked = None) -> Splits:
 def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
     """What a data set brings, in the size and the colours the run was trained on."""
     shape = run.facts.shape
-    size = shape[1] if len(shape) == 3 else None
+    size = shape[1] if len(shape) == 3 and shape[1] == shape[2] else None
     colour = {1: "grey", 3: "rgb"}.get(shape[0], "as-is") if len(shape) == 3 else "as-is"
     parts = read_parts(Data(name=str(data), size=size, colour=colour))  # type: ignore[arg-type]
     for note in parts.notes:

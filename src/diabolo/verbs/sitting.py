@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 
 from diabolo.data.images import Splits
-from diabolo.distributed import reduce_sum, world_size
+from diabolo.distributed import mean_over_processes, world_size
 from diabolo.errors import Interrupted, UserError
 from diabolo.evaluation.suite import quick
 from diabolo.files import read_tensors
@@ -27,20 +27,18 @@ from diabolo.run import Run
 from diabolo.tables import OPTIMISERS, SCHEDULES
 from diabolo.training import checkpoints
 from diabolo.training.loop import Event, Feed, compile_step, train
+from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Bar, Show, duration
-from diabolo.views.base import View
-from diabolo.views.pipeline import build_pipelines
 
 CURVE_POINTS = 20  # of the live kNN and rank, unless the recipe says how often
 
 
-def train_run(
-    run: Run, splits: Splits, fabric: Fabric, transforms: Sequence[View] | None, show: Show
-) -> None:
+def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show) -> None:
     """Train a run from its newest checkpoint, or from its beginning, to its end, and save the model."""
     recipe, settings = run.recipe, run.recipe.training
     method = run.build().to(fabric.device)
-    if recipe.init is not None:
+    saved = run.folder / "checkpoints"
+    if recipe.init is not None and not any(saved.glob("*.safetensors")):
         warm_start(method, Path(recipe.init))
     if settings.channels_last:
         method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -48,8 +46,8 @@ def train_run(
         norm.synchronise(method)
     groups = method.parameter_groups(recipe.optimiser["weight_decay"])
     optimiser = OPTIMISERS.build(recipe.optimiser, groups=groups)
-    position = checkpoints.load(run.folder / "checkpoints", method, optimiser)
-    pipelines = build_pipelines(recipe, transforms)
+    position = checkpoints.load(saved, method, optimiser)
+    pipelines = run.pipelines()
     feed = Feed(splits.train, pipelines, settings.batch_size, recipe.seed, fabric.device)
     steps_per_epoch = feed.batches.steps_per_epoch // settings.accumulate
     steps = settings.epochs * steps_per_epoch
@@ -81,8 +79,9 @@ def train_run(
                     if row["kind"] == "curve":
                         bar.curve(row)
                 if due or stop:
-                    checkpoints.save(run.folder / "checkpoints", method, optimiser, position)
+                    checkpoints.save(saved, method, optimiser, position)
             if stop:
+                fabric.barrier()  # no process leaves before the checkpoint is written
                 raise Interrupted(
                     f"stopped at step {event.step} of {steps}; continue with --out {run.folder} --resume"
                 )
@@ -107,7 +106,7 @@ def agreed(interrupted: threading.Event, event: Event) -> bool:
     """Whether to stop now. Several processes ask one another where they log, so that all stop at one step."""
     if world_size() == 1:
         return interrupted.is_set()
-    return event.row is not None and bool(reduce_sum(torch.tensor(float(interrupted.is_set()))) > 0)
+    return event.row is not None and bool(mean_over_processes(torch.tensor(float(interrupted.is_set()))) > 0)
 
 
 def tensorboard(folder: Path, step: int) -> Any:
@@ -140,11 +139,6 @@ def warm_start(method: Method, folder: Path) -> None:
     method.load_state_dict(own | fitting)
 
 
-def estimate_statistics(method: Method, feed: Feed) -> None:
-    """Batch-norm statistics of an untrained method, from one pass over the data."""
-    norm.estimate(method, method.represent, feed.clean())
-
-
 def seconds_per_batch(method: Method, feed: Feed, batches: int = 3) -> float:
     """A short trial on a copy, which leaves the method and its results as they are."""
     trial = copy.deepcopy(method).train()
@@ -154,6 +148,8 @@ def seconds_per_batch(method: Method, feed: Feed, batches: int = 3) -> float:
         started = time.perf_counter()
         trial(feed(0, position, 0.0)).total.backward()
         optimiser.step()
+        if feed.pixels.is_cuda:
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
     return min(times)  # the first ones warm caches up
 

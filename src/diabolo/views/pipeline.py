@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diabolo.components import CUSTOM
 from diabolo.distributed import local, world_size
+from diabolo.errors import UserError
 from diabolo.recipe import Recipe
 from diabolo.tables import VIEWS
 from diabolo.views.base import Drawn, View
@@ -87,13 +89,17 @@ def make_batch(
 def build_pipelines(recipe: Recipe, custom: Sequence[View] | None = None) -> list[Pipeline]:
     """The pipelines of a complete recipe: the views, and the smaller ones where it has them.
 
-    custom: the user's own augmentations, instead of the recipe's.
+    custom: the user's own augmentations, where the recipe says so.
     """
     pipelines = []
     for group in (recipe.views, recipe.local_views):
         if group is not None:
             assert isinstance(group.transforms, list), "complete the recipe first"
-            pipelines.append(Pipeline([VIEWS.build(spec) for spec in group.transforms], group.count))
-    if custom is not None:
-        pipelines[0] = Pipeline(custom, recipe.views.count)
+            if {"name": CUSTOM} not in group.transforms:
+                views = [VIEWS.build(spec) for spec in group.transforms]
+            elif custom is None:
+                raise UserError("this run's views are objects of yours: pass them again as transforms=…")
+            else:
+                views = list(custom)
+            pipelines.append(Pipeline(views, group.count))
     return pipelines
