@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test check clean
 
 demo: $(VENV)/.ready
-	$(BIN)/diabolo fit digits --method simclr --epochs 100
+	$(BIN)/diabolo fit digits --method vae --epochs 100
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest

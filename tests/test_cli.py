@@ -2,9 +2,13 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -17,6 +21,7 @@ from diabolo.files import read_tensors
 from diabolo.recipe import Data, from_yaml
 from diabolo.run import Run
 
+SMALL = "{name: random-resized-crop, size: 4}"
 QUICK = ["--epochs", "1", "--set", "training.batch_size=32", "--set", "encoder={name: mlp, widths: [32]}"]
 
 
@@ -69,12 +74,24 @@ def test_metrics_are_one_object_a_line_with_finite_terms(fitted: Path) -> None:
     assert {"knn", "effective_rank"} <= next(row for row in rows if row["kind"] == "curve").keys()
 
 
-def test_evaluate_scores_a_run_again_and_writes_a_copy(fitted: Path, tmp_path: Path) -> None:
+def test_evaluate_with_options_writes_a_copy_and_leaves_the_run_alone(fitted: Path, tmp_path: Path) -> None:
+    before = (fitted / "scores.json").read_text()
     assert run("evaluate", fitted, "--probe", "knn", "--space", "h", "--out", tmp_path / "scores.json") == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["encoder"]["width"] == 32
     assert "knn" in scores["encoder"]
     assert "linear" not in scores["encoder"]
+    assert scores["random"]["space"] == scores["encoder"]["space"] == "h"
+    assert (fitted / "scores.json").read_text() == before
+
+
+def test_evaluate_renews_what_the_run_holds(fitted: Path) -> None:
+    before = json.loads((fitted / "scores.json").read_text())
+    (fitted / "report.html").unlink()
+    assert run("evaluate", fitted) == 0
+    after = json.loads((fitted / "scores.json").read_text())
+    assert after["encoder"]["knn"]["accuracy"] == before["encoder"]["knn"]["accuracy"]
+    assert (fitted / "report.html").exists()
 
 
 def test_embed_writes_features_that_evaluate_reads(fitted: Path, tmp_path: Path) -> None:
@@ -132,6 +149,64 @@ def test_a_module_and_views_of_one_s_own(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.embed(images), trained.embed(images))
     with pytest.raises(diabolo.UserError, match="a module of yours"):
         Run.open(tmp_path / "run").embed(images)
+
+
+def test_arrays_train_and_embed_as_they_are() -> None:
+    import diabolo
+
+    pixels, _ = pictures()
+    settings = {"training.batch_size": 16, "encoder": {"name": "mlp", "widths": [16]}}
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        trained = diabolo.fit(pixels[:, 0], "ae", epochs=1, settings=settings, out=out, quiet=True)
+        assert trained.embed(pixels[:5, 0]).shape == (5, 32)
+        np.testing.assert_array_equal(trained.embed(pixels[:5] / 255.0), trained.embed(pixels[:5]))
+        with pytest.raises(diabolo.UserError, match="pass them again"):
+            diabolo.evaluate(out, quiet=True)
+
+
+def test_grouped_batch_norm_is_scored_beside_its_untrained_twin(tmp_path: Path) -> None:
+    moco = ["--method", "moco", "--set", "method.group=16", "--set", "method.queue=64"]
+    conv = ["--set", "encoder={name: conv, filters: [4, 8], hidden: 16, batch_norm: true}"]
+    probes = ["--set", "evaluation.probes=[knn, {name: finetune, epochs: 1}]"]
+    start = ["fit", "digits", *moco, *conv, *probes, "--epochs", "1", "--set", "training.batch_size=32"]
+    assert run(*start, "--out", tmp_path / "run") == 0
+    scores = Run.open(tmp_path / "run").scores
+    assert {"knn", "finetune"} <= scores["encoder"].keys() & scores["random"].keys()
+
+
+def test_references_follow_the_labels(tmp_path: Path) -> None:
+    pixels, labels = pictures(count=200)
+    scores = []
+    for i, classes in enumerate((labels, np.random.default_rng(0).permutation(labels))):
+        np.savez(tmp_path / "data.npz", images=pixels, labels=classes)
+        start = ["fit", tmp_path / "data.npz", "--method", "ae", *QUICK, "--set", "evaluation.probes=[knn]"]
+        assert run(*start, "--out", tmp_path / str(i)) == 0
+        scores.append(Run.open(tmp_path / str(i)).scores["pixels"]["knn"]["accuracy"])
+    assert scores[0] > scores[1] + 0.3
+
+
+def test_runs_without_a_name_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert run("fit", "digits", "--method", "ae", *QUICK, "--no-evaluate") == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["digits-ae-0", "digits-ae-0-2"]
+
+
+def test_two_devices_train_what_one_does(tmp_path: Path) -> None:
+    start = [sys.executable, "-m", "diabolo", "fit", "digits", "--method", "simclr", *QUICK]
+    start += ["--accelerator", "cpu", "--no-evaluate"]
+    outputs = []
+    for devices in ("1", "2"):
+        command = [*start, "--devices", devices, "--out", str(tmp_path / devices)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        outputs.append(done.stdout.splitlines())
+    assert outputs == [[str(tmp_path / "1")], [str(tmp_path / "2")]]
+    one, two = (Run.open(tmp_path / devices).metrics for devices in ("1", "2"))
+    assert [row["step"] for row in one] == [row["step"] for row in two]
+    losses = [[row["loss"] for row in rows if row["kind"] == "train"] for rows in (one, two)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
 def test_a_warm_start_takes_the_other_run_s_weights(fitted: Path, tmp_path: Path) -> None:
@@ -243,6 +318,25 @@ def test_vectors_train_too(tmp_path: Path) -> None:
         (["fit", "digits", "--method", "ae", "--set", "evaluation.space=y"], "unknown space 'y'"),
         (["fit", "digits", "--method", "moco", "--epochs", "1", "--set", "views.count=1"], "takes 2 views"),
         (["fit", "digits", "--method", "random", "--epochs", "1"], "nothing to train"),
+        (["fit", "digits", "--method", "ae", "--set", "training.accumulate=50"], "fewer than the 50"),
+        (["fit", "digits", "--method", "ae", "--devices", "0"], "--devices 0"),
+        (["fit", "digits", "--method", "vae", "--accelerator", "gpuu"], "--accelerator gpuu"),
+        (
+            ["fit", "digits", "--method", "ae", "--set", "training.epochs.x=1"],
+            "training.epochs: input should",
+        ),
+        (["fit", "digits", "--method", "simclr", "--set", "local_views={count: 2}"], "does not take smaller"),
+        (
+            [
+                "fit",
+                "digits",
+                "--method",
+                "ae",
+                "--set",
+                "views.transforms=[{name: random-resized-crop, size: 4}]",
+            ],
+            "does not pass through method 'ae'",
+        ),
         (["fit", "digits", "--method", "ae", "--init", "nowhere"], "no model file at nowhere"),
     ],
 )

@@ -144,7 +144,8 @@ def compose(layers: Sequence[Mapping[str, Any]], settings: Sequence[str] | Mappi
     name = spec.get("name") if isinstance(spec, Mapping) else spec
     if not isinstance(name, str):
         raise UserError(
-            "which method? name one with --method, or a recipe with --recipe; see 'diabolo methods'"
+            "which method? name one with --method or a recipe with --recipe (see 'diabolo methods'), "
+            "or the run to continue with --out RUN --resume"
         )
     if "data" not in values:
         raise UserError("which data? name a data set or a path; see 'diabolo datasets'")

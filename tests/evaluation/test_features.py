@@ -165,3 +165,11 @@ def test_files_that_are_not_npz(tmp_path):
 def test_features_whose_labels_are_all_missing_are_unlabelled(tmp_path):
     np.savez(tmp_path / "z.npz", features=np.eye(30, dtype=np.float32), labels=np.full(30, -1))
     assert not load_features(tmp_path / "z.npz").labelled
+
+
+def test_labels_may_be_words(tmp_path):
+    words = np.array(["cat", "dog", "owl"] * 10)
+    np.savez(tmp_path / "z.npz", features=np.random.default_rng(0).normal(size=(30, 2)), labels=words)
+    features = load_features(tmp_path / "z.npz")
+    assert features.classes == ("cat", "dog", "owl")
+    assert set(features.train.labels) <= {0, 1, 2}

@@ -33,9 +33,9 @@ def test_a_good_run():
         }
     )
     assert lines == [
-        "70 of 128 dimensions carry information",
         "beats a random encoder of the same architecture on kNN (95.0 % against 85.0 %) "
         "and linear (97.0 % against 90.0 %)",
+        "70 of 128 dimensions carry information",
         "beats PCA to 64 dimensions on kNN (95.0 % against 93.0 %); "
         "cannot be told apart from it on linear (97.0 % against 97.0 %)",
         "beats raw pixels on linear (97.0 % against 92.0 %); does not beat it on kNN (95.0 % against 97.0 %)",
@@ -50,12 +50,12 @@ def test_a_good_run():
     ],
 )
 def test_a_run_that_learned_nothing_has_failed(encoder, words):
-    line = verdict({"encoder": encoder, "random": RANDOM})[1]
+    line = verdict({"encoder": encoder, "random": RANDOM})[0]
     assert line.startswith(f"failed: {words} a random encoder of the same architecture on kNN")
 
 
 def test_one_probe_won_is_not_a_failure_and_both_are_named():
-    line = verdict({"encoder": entry(60, 0.90, 0.85), "random": RANDOM})[1]
+    line = verdict({"encoder": entry(60, 0.90, 0.85), "random": RANDOM})[0]
     assert line.startswith("beats a random encoder of the same architecture on kNN")
     assert "does not beat it on linear (85.0 % against 90.0 %)" in line
 
@@ -81,15 +81,13 @@ def test_the_size_of_the_test_set_decides_what_can_be_told_apart():
 )
 def test_collapse_is_called_collapse(rank, width, random_rank, line):
     scores = {"encoder": entry(rank, 0.5, 0.5, width), "random": entry(random_rank, 0.85, 0.9, width)}
-    assert verdict(scores)[0] == line
+    assert verdict(scores).index(line) == (0 if "collapse" in line else 1)
 
 
 def test_a_narrow_representation_that_works_is_not_called_collapsed():
     scores = {"encoder": entry(9, 0.95, 0.95, 512), "random": entry(60, 0.85, 0.9, 512)}
-    assert (
-        verdict(scores)[0]
-        == "9 of 512 dimensions carry information: narrow, yet better than a random encoder"
-    )
+    narrow = "9 of 512 dimensions carry information: narrow, yet better than a random encoder"
+    assert verdict(scores)[1] == narrow
 
 
 def test_without_labels_or_references():
@@ -116,8 +114,8 @@ def test_the_verdict_on_scores_of_planted_features():
     }
     rows = json.loads(json.dumps(rows))
     first, second = verdict({"encoder": rows["good"], "random": rows["random"]})
-    assert first.endswith("of 12 dimensions carry information")
-    assert second.startswith("beats a random encoder")
+    assert first.startswith("beats a random encoder")
+    assert second.endswith("of 12 dimensions carry information")
     first, second = verdict({"encoder": rows["collapsed"], "random": rows["good"]})
     assert first == "collapsed: 1 of 12 dimensions carry information"
     assert second.startswith("failed: does not beat")

@@ -94,7 +94,7 @@ def full() -> Content:
                 "linear": {"accuracy": 0.85},
                 "knn": {"accuracy": 0.81},
             },
-            "raw pixels": {"width": 1064, "effective_rank": None, "linear": {"accuracy": 0.95}},
+            "pixels": {"width": 1064, "effective_rank": None, "linear": {"accuracy": 0.95}},
             "format_version": 1,
         },
         metrics=metrics(),

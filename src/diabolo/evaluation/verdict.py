@@ -27,12 +27,14 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
     It is set beside "random", "pca" and "pixels" where `scores` has them; without labels, by its rank only.
     """
     encoder = scores["encoder"]
-    lines = [_dimensions(scores)]
+    dimensions, collapsed = _dimensions(scores)
+    lines = [dimensions]
     if random := scores.get("random"):
         sides = compare(encoder, random)
         failed = bool(sides) and 1 not in sides.values()
         line = _against(encoder, random, "a random encoder of the same architecture")
-        lines += [f"failed: {line}" if failed else line] if line else []
+        if line:  # the first sentence is what matters most
+            lines.insert(int(collapsed), f"failed: {line}" if failed else line)
     if pca := scores.get("pca"):
         lines += filter(None, [_against(encoder, pca, f"PCA to {pca['width']} dimensions")])
     if pixels := scores.get("pixels"):
@@ -56,8 +58,8 @@ def compare(one: Entry, other: Entry) -> dict[str, int]:
     return sides
 
 
-def _dimensions(scores: Mapping[str, Any]) -> str:
-    """How many dimensions carry information, and whether that is a collapse."""
+def _dimensions(scores: Mapping[str, Any]) -> tuple[str, bool]:
+    """How many dimensions carry information, in words, and whether that is a collapse."""
     encoder = scores["encoder"]
     rank, width = encoder["centred_rank"], encoder["width"]
     count = f"{rank:.0f} of {width} dimensions carry information"
@@ -67,11 +69,11 @@ def _dimensions(scores: Mapping[str, Any]) -> str:
     before = [min(scores[name]["centred_rank"], width) for name in ("random", "pixels") if name in scores]
     narrow = rank < NARROW_SHARE * width and rank < LOST_SHARE * min(before, default=math.inf)
     if not collapsed and not narrow:
-        return count
+        return count, False
     sides = compare(encoder, scores["random"]) if "random" in scores else {}
     if sides and set(sides.values()) == {1}:
-        return f"{count}: narrow, yet better than a random encoder"
-    return f"collapsed: {count}" if collapsed else f"{count}: likely collapse"
+        return f"{count}: narrow, yet better than a random encoder", False
+    return (f"collapsed: {count}" if collapsed else f"{count}: likely collapse"), True
 
 
 def _against(encoder: Entry, reference: Entry, words: str) -> str:

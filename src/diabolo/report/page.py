@@ -60,7 +60,7 @@ class Content:
     summary: the key facts, name → value. verdict: sentences, the most important first.
     scores: as in `scores.json`, the run's own first: representation → {"width", "effective_rank",
         probe: {"accuracy"}}; entries of another kind are ignored.
-    references: words that tell a reference row by its name.
+    references: the names of reference rows, each also with ".space" behind it.
     metrics: the rows of `metrics.jsonl`. recipe, environment: plain values, shown as YAML.
     """
 

@@ -35,12 +35,12 @@ class Table:
 
 
 def table(scores: Mapping[str, Any], references: Sequence[str] = ()) -> Table:
-    """Lay out `scores.json`. A row whose name holds one of the words in `references` is a reference."""
+    """Lay out `scores.json`. `references`: the names of reference rows, in any space."""
     entries = {
         name: entry for name, entry in scores.items() if isinstance(entry, Mapping) and "width" in entry
     }
     percents = {name: _percents(entry) for name, entry in entries.items()}
-    own = [name for name in entries if not set(references) & set(name.lower().split())]
+    own = [name for name in entries if name.partition(".")[0].lower() not in references]
     probes = list(dict.fromkeys(probe for row in percents.values() for probe in row))
     best = {probe: max((percents[name].get(probe, 0) for name in own), default=100) for probe in probes}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -9,10 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from diabolo.evaluation.suite import representations
+from diabolo.tables import PROBES
 from diabolo.training.loop import Event
 
-REFERENCES = ("random", "pca", "pixels")
-PROBES = ("linear", "mlp", "knn", "finetune")
+LINES = 20  # of epochs, at most, in a log
 
 
 class Show:
@@ -26,12 +28,10 @@ class Show:
 
     def scores(self, scores: dict[str, Any]) -> None:
         """The table of every scored representation, and the verdict below it."""
-        rows = {
-            name: entry
-            for name, entry in scores.items()
-            if isinstance(entry, dict) and "effective_rank" in entry
-        }
-        probes = [probe for probe in PROBES if any(probe in entry for entry in rows.values())]
+        rows = representations(scores)
+        probes = list(
+            dict.fromkeys(probe for entry in rows.values() for probe in entry if probe in PROBES.entries)
+        )
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("representation")
         table.add_column("width", justify="right")
@@ -40,7 +40,7 @@ class Show:
         table.add_column("effective rank", justify="right")
         for name, entry in rows.items():
             values = [f"{100 * entry[p]['accuracy']:.1f}" if p in entry else "–" for p in probes]
-            style = "dim" if name in REFERENCES else None
+            style = None if name.startswith("encoder") else "dim"
             table.add_row(name, str(entry["width"]), *values, f"{entry['effective_rank']:.1f}", style=style)
         self.console.print(table)
         for line in scores.get("verdict", ()):
@@ -53,6 +53,7 @@ class Bar:
     def __init__(self, show: Show, done: int, steps_per_epoch: int, epochs: int, batch_size: int) -> None:
         self.show = show
         self.steps_per_epoch, self.epochs, self.batch_size = steps_per_epoch, epochs, batch_size
+        self.every = math.ceil(epochs / LINES) or 1
         self.terms = ""
         self.drawn = self.since = time.perf_counter()
         self.since_step = done
@@ -82,6 +83,7 @@ class Bar:
         """Move the bar, four times a second at most; at the end of an epoch, leave a line."""
         if event.row:
             names = [name for name in event.row if name not in ("kind", "step", "epoch", "lr")]
+            names = names[:1] if len(names) == 2 else names  # a single term is the loss
             self.terms = "  ".join(f"{name} {event.row[name]:.4g}" for name in names)
         now = time.perf_counter()
         if event.epoch is None and now - self.drawn < 0.25:
@@ -91,7 +93,7 @@ class Bar:
         images = (event.step - self.since_step) * self.batch_size
         speed = f"{images / max(now - self.since, 1e-9):,.0f} images/s"
         self.progress.update(self.task, completed=event.step, epoch=epoch, speed=speed, terms=self.terms)
-        if event.epoch is not None:
+        if event.epoch is not None and (event.epoch % self.every == 0 or event.epoch == self.epochs):
             self.show.note(f"epoch {epoch}  {speed}  {self.terms}")
             self.since, self.since_step = now, event.step
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import count, takewhile
@@ -71,8 +72,8 @@ def fit(
     options = _options(data, method, epochs, limit, seed, init, own)
     composed = compose([before, values, options], settings)
     precision: Any = "bf16-mixed" if composed.training.precision == "bf16" else "32-true"
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
-    fabric.launch()
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    fabric = _launched(accelerator, devices, precision)
     show.console.quiet = quiet or not fabric.is_global_zero
     splits = _splits(data, composed.data)
     for note in splits.notes:
@@ -89,6 +90,17 @@ def fit(
         if evaluate and fabric.is_global_zero and not run.scored:
             score_run(run, splits, show)
     return run
+
+
+def _launched(accelerator: str, devices: int, precision: Any) -> Fabric:
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+        fabric.launch()
+    except (ValueError, RuntimeError) as error:  # such a device is not there
+        raise UserError(
+            f"--accelerator {accelerator} --devices {devices}: {str(error).splitlines()[0]}"
+        ) from None
+    return fabric
 
 
 def _splits(data: Any, settings: Data) -> Splits:
