@@ -452,3 +452,10 @@ def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
     for command, names in (("methods", METHODS.entries), ("datasets", CATALOG), ("recipes", named_recipes())):
         assert run(command) == 0
         assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(names)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    from importlib.metadata import version
+
+    assert run("--version") == 0
+    assert capsys.readouterr().out.strip() == version("diabolo")

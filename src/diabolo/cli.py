@@ -27,6 +27,23 @@ Settings = Annotated[
 ]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("diabolo"))
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Learn representations from unlabelled data, and know how good they are."""
+
+
 @app.command()
 def fit(
     data: Annotated[

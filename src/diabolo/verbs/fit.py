@@ -85,6 +85,8 @@ def fit(
     run.device = fabric.device
     show.note(f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {folder}")
     with run.lock() if fabric.is_global_zero else nullcontext():
+        if run.trained and run.scored:
+            show.note("it is trained and scored already")
         if not run.trained:
             train_run(run, splits, fabric, show)
         if evaluate and fabric.is_global_zero and not run.scored:
