@@ -26,6 +26,11 @@ def test_steps_become_epochs_and_terms_keep_their_names():
     assert curves["effective rank"].x.tolist() == [1.0, 2.0]
 
 
+def test_a_single_term_is_not_drawn_beside_the_loss_it_is():
+    rows = [{"kind": "train", "step": s, "epoch": s / 10, "loss": s, "contrastive": s} for s in (5, 20)]
+    assert [one.name for one in figures.series(rows)] == ["loss"]
+
+
 def test_a_long_curve_is_averaged_not_sampled():
     n = 10 * figures.CURVE_POINTS
     rows = [{"kind": "train", "step": s, "epoch": 1, "loss": float(s % 2)} for s in range(1, n + 1)]

@@ -109,7 +109,9 @@ def series(metrics: Sequence[Mapping[str, Any]]) -> list[Series]:
         x, y = np.array(pairs, dtype=float).reshape(-1, 2).T
         return Series(name, _thin(x), _thin(y))
 
-    terms = dict.fromkeys(key for row in train for key in row if key not in ("kind", "step", "epoch", "lr"))
+    terms = list(dict.fromkeys(k for row in train for k in row if k not in ("kind", "step", "epoch", "lr")))
+    if len(terms) == 2 and all(row[terms[0]] == row[terms[1]] for row in train):
+        terms.pop()  # a single term is the loss itself
     curves = [read(train, term, term) for term in terms]
     curves += [read(live, "knn", "kNN accuracy, %", 100), read(live, "effective_rank", "effective rank")]
     return [curve for curve in curves if len(curve.x)]
