@@ -123,13 +123,13 @@ def _references(run: Run, splits: Splits, specs: Specs, rows: dict[str, str]) ->
     architecture = {key: recipe[key] for key in ("encoder", "decoder", "method", "views")}
     scores = {}
     for row, space in rows.items():
-        key = _key(run, splits, specs) | {"row": "random", "space": space, **architecture}
+        key = _key(run, splits, specs) | {"row": row, "space": space, **architecture}
 
-        def compute(space: str = space) -> dict[str, Any]:
+        def compute(row: str = row, space: str = space) -> dict[str, Any]:
             twin = untrained(run, splits)
             features = features_of(partial(twin.represent, space=space), splits, run.device)
-            scored = score(features, specs, run.recipe.seed).scores
-            return {"space": space} | scored | _tuned(twin, space, specs, splits, run)
+            tuned = _tuned(twin, space, specs, splits, run) if row == "random" else {}
+            return {"space": space} | score(features, specs, run.recipe.seed).scores | tuned
 
         # What the user's own module is cannot be told from its name.
         known = recipe["encoder"]["name"] != CUSTOM
