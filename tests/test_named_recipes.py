@@ -25,7 +25,7 @@ SHAPES = {
     "stl10": (3, 96, 96),
     "celeba": (3, 64, 64),
 }
-KEYS = {"Source", "Command", "Published", "Scored", "Departs", "Notes", "Ablations"}
+KEYS = {"Source", "Command", "Published", "Scored", "Obtained", "Departs", "Notes", "Ablations"}
 UNVERIFIED = "# Unverified: never run to its end"
 VERIFIED = {"mancini-ae"}  # those that somebody has run
 
