@@ -165,6 +165,21 @@ def test_arrays_train_and_embed_as_they_are() -> None:
             diabolo.evaluate(out, quiet=True)
 
 
+def test_a_run_with_views_of_one_s_own_is_scored_without_them_but_not_continued(tmp_path: Path) -> None:
+    import diabolo
+    from diabolo.views.noise import GaussianNoise
+
+    settings = {"training.batch_size": 64, "encoder": {"name": "mlp", "widths": [16]}}
+    views = [GaussianNoise(scale=0.1)]
+    options = {"epochs": 1, "settings": settings, "transforms": views, "evaluate": False, "quiet": True}
+    trained = diabolo.fit("digits", "ae", out=tmp_path / "run", **options)
+    assert run("evaluate", trained.folder) == 0
+    assert (trained.folder / "report.html").exists()
+    (trained.folder / "model.safetensors").unlink()
+    with pytest.raises(diabolo.UserError, match="pass them again as transforms"):
+        diabolo.fit(out=trained.folder, resume=True, quiet=True)
+
+
 def test_grouped_batch_norm_is_scored_beside_its_untrained_twin(tmp_path: Path) -> None:
     moco = ["--method", "moco", "--set", "method.group=16", "--set", "method.queue=64"]
     conv = ["--set", "encoder={name: conv, filters: [4, 8], hidden: 16, batch_norm: true}"]

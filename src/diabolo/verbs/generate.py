@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from diabolo import generation
-from diabolo.data.images import Images, Splits
+from diabolo.data.images import Splits
 from diabolo.errors import UserError, unknown
 from diabolo.evaluation import denoising
 from diabolo.evaluation.features import probe_images
@@ -25,7 +25,7 @@ from diabolo.run import Run
 from diabolo.seeds import generator
 from diabolo.verbs.console import Show
 from diabolo.verbs.pictures import Arrays, at_least, pictured, write
-from diabolo.verbs.reading import Looked, images_of, opened, splits_of
+from diabolo.verbs.reading import Looked, images_of, opened, splits_of, view_of
 
 SHOWN = 12  # images in a row of a picture
 TRAVERSED = 10  # dimensions, where none is named
@@ -59,7 +59,7 @@ def reconstruct(
         "input": few.pixels.numpy(),
         "output": generation.reconstruct(method, few.floats().numpy()),
     }
-    if (view := _view(run, few, seed)) is not None:
+    if (view := view_of(run, few, seed)) is not None:
         arrays |= {"view": view, "view_output": generation.reconstruct(method, view)}
     arrays |= _measured("", generation.reconstruction_errors(method, images), pictured(run))
     show.note(f"{len(images):,} examples: {_in_words(arrays)}")
@@ -274,15 +274,6 @@ def _from_prior(run: Run, method: Coder, n: int, rng: torch.Generator) -> Array:
         return generation.sample_prior(method, n, width, rng)
     except UserError as reason:
         raise UserError(f"{reason} (that Gaussian: --from latents)") from None
-
-
-def _view(run: Run, images: Images, seed: int) -> Array | None:
-    """One view of each image through the recipe's augmentations [n, *shape]; None where it has none."""
-    [pipeline, *_] = run.pipelines()
-    if not pipeline.transforms:
-        return None
-    drawn = pipeline.draw(len(images), images.shape, generator("reconstruct", seed))
-    return pipeline.apply(images.floats(), drawn)[:, 0].numpy()
 
 
 def _measured(suffix: str, errors: Array, images: bool) -> Arrays:

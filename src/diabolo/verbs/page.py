@@ -14,8 +14,8 @@ from diabolo.evaluation.features import Features, probe_images
 from diabolo.methods.base import Generative
 from diabolo.report import page
 from diabolo.run import Run
-from diabolo.seeds import generator
 from diabolo.verbs.console import duration
+from diabolo.verbs.reading import view_of
 
 SHOWN = 12  # reconstructions
 POINTS = 2_000  # in the maps of the latents
@@ -66,16 +66,11 @@ def _reconstructions(run: Run, test: Images) -> page.Reconstructions | None:
     """The first test images, as the encoder saw them and as they came back."""
     if not isinstance(run.method, Generative) or len(test.shape) != 3:
         return None
-    device = run.device
-    shown = test.floats(slice(0, SHOWN)).to(device)
-    [pipeline, *_] = run.pipelines()
-    drawn = pipeline.draw(len(shown), test.shape, generator("report", run.recipe.seed))
-    drawn = [{key: value.to(device) for key, value in d.items()} for d in drawn]
-    view = pipeline.apply(shown, drawn)[:, 0] if drawn else None
-    output = run.method.reconstruct(shown if view is None else view)
-    return page.Reconstructions(
-        shown.cpu().numpy(), output.cpu().numpy(), None if view is None else view.cpu().numpy()
-    )
+    few = test.take(torch.arange(min(SHOWN, len(test))))
+    view = view_of(run, few, run.recipe.seed)
+    seen = few.floats() if view is None else torch.from_numpy(view)
+    output = run.method.reconstruct(seen.to(run.device)).cpu().numpy()
+    return page.Reconstructions(few.floats().numpy(), output, view)
 
 
 def _latents(features: Features, test: Images) -> page.Latents:

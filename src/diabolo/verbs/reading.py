@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diabolo.components import CUSTOM
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
@@ -11,6 +14,7 @@ from diabolo.data.splits import load, read_parts
 from diabolo.errors import UserError
 from diabolo.recipe import Data
 from diabolo.run import Run
+from diabolo.seeds import generator
 from diabolo.verbs.console import Show
 
 Looked = str | Path | Images | Splits | None
@@ -58,3 +62,17 @@ def images_of(run: Run, data: Looked, show: Show) -> Images:
     if not len(images):
         raise UserError("there are no images to look at")
     return images
+
+
+def view_of(run: Run, images: Images, seed: int) -> NDArray[np.float32] | None:
+    """One view of each image through the run's augmentations: [n, *shape].
+
+    None where it has none, or where they are objects of the user's that were not passed again.
+    """
+    if {"name": CUSTOM} in run.recipe.views.transforms and run.own.transforms is None:
+        return None
+    [pipeline, *_] = run.pipelines()
+    if not pipeline.transforms:
+        return None
+    drawn = pipeline.draw(len(images), images.shape, generator("view", seed))
+    return pipeline.apply(images.floats(), drawn)[:, 0].numpy()
