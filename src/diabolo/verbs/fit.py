@@ -64,6 +64,9 @@ def fit(
 
     Raises `UserError` for what a user can put right, `Interrupted` after a clean stop on Ctrl-C.
     """
+    # Adam's moments of dead units decay to denormal numbers, on which a CPU is several times slower. Threads
+    # inherit the setting from the one that starts them, so it comes before any work.
+    torch.set_flush_denormal(True)
     show = Show(quiet)
     own = Own(encoder, transforms)
     values = recipe if isinstance(recipe, Mapping) else {} if recipe is None else read_recipe(str(recipe))
