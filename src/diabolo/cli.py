@@ -234,6 +234,29 @@ def anomalies(
 
 
 @app.command()
+def reproduce(
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="PAPER[/TABLE]", help="See 'diabolo studies'; without it, only the page."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder of results/, RESULTS.md and runs/.")] = Path(),
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
+) -> None:
+    """Run a paper's tables and write RESULTS.md, published beside obtained."""
+    from diabolo.verbs.reproduce import reproduce as run_reproduce
+
+    print(run_reproduce(what, out=out, workers=workers))
+
+
+@app.command()
+def studies() -> None:
+    """List the tables that 'reproduce' can run."""
+    from diabolo.studies.study import named_studies
+
+    _list(named_studies())
+
+
+@app.command()
 def methods() -> None:
     """List the methods."""
     from diabolo.tables import METHODS

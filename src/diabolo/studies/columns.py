@@ -1,0 +1,65 @@
+"""What a table of a study can show: where each figure stands in a representation's scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Column:
+    """path: keys into an entry of `scores.json`. scale, digits: how it is printed. rises: more is better."""
+
+    title: str
+    path: tuple[str, ...]
+    scale: float = 1.0
+    digits: int = 2
+    rises: bool = True
+
+    def read(self, entry: Mapping[str, Any]) -> float | None:
+        """The figure in the column's units, or None where the entry has none."""
+        value: Any = entry
+        for key in self.path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return None if value is None else self.scale * float(value)
+
+    def show(self, value: float) -> str:
+        return f"{value:.{self.digits}f}".replace("-", "−")
+
+
+def _percent(title: str, *path: str) -> Column:
+    return Column(f"{title} %", path, 100, 1)
+
+
+COLUMNS = {
+    "linear": _percent("linear", "linear", "accuracy"),
+    "mlp": _percent("MLP", "mlp", "accuracy"),
+    "knn": _percent("kNN", "knn", "accuracy"),
+    "finetune": _percent("fine-tuned", "finetune", "accuracy"),
+    "gmm": _percent("GMM", "gmm", "accuracy"),
+    "gmm-nmi": _percent("GMM NMI", "gmm", "nmi"),
+    "gmm-ari": _percent("GMM ARI", "gmm", "ari"),
+    "kmeans": _percent("k-means", "kmeans", "accuracy"),
+    "rank": Column("rank", ("centred_rank",), digits=1),
+    "mse": Column("MSE × 10³", ("measures", "reconstruction", "mse"), 1000, 2, rises=False),
+    "mse-shuffled": Column("MSE × 10³, shuffled", ("measures", "copying", "mse"), 1000, 2, rises=False),
+    "psnr": Column("PSNR dB", ("measures", "reconstruction", "psnr")),
+    "ssim": Column("SSIM", ("measures", "reconstruction", "ssim"), digits=3),
+    "nats": Column("−log p, nats", ("measures", "bound", "nats"), rises=False),
+    "samples": Column("K", ("measures", "bound", "samples"), digits=0),
+    "mse-to-pca": Column("MSE / PCA's", ("measures", "pca-subspace", "ratio"), digits=3, rises=False),
+    "angle": Column("largest angle, °", ("measures", "pca-subspace", "angle"), rises=False),
+    "denoised": Column("PSNR out, dB", ("measures", "denoising", "psnr_method")),
+    "noisy": Column("PSNR in, dB", ("measures", "denoising", "psnr_in")),
+    "denoised-gain": Column("gain, dB", ("measures", "denoising", "gain")),
+    "denoised-pca": Column("PCA, dB", ("measures", "denoising", "psnr_pca")),
+    "denoised-wiener": Column("Wiener, dB", ("measures", "denoising", "psnr_wiener")),
+    "auroc-reconstruction": Column(
+        "AUROC reconstruction", ("measures", "anomaly", "reconstruction"), digits=3
+    ),
+    "auroc-nll": Column("AUROC −log p", ("measures", "anomaly", "nll"), digits=3),
+    "auroc-knn": Column("AUROC kNN", ("measures", "anomaly", "knn"), digits=3),
+    "same": Column("cosine, same image", ("measures", "similarity", "same"), digits=3),
+    "different": Column("cosine, different", ("measures", "similarity", "different"), digits=3, rises=False),
+}

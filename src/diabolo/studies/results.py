@@ -1,0 +1,135 @@
+"""Results: what is kept of a finished run, two small files that a table can be drawn from at any time.
+
+results/STUDY/ROW-SEED.json    scores, cost, environment
+results/STUDY/ROW-SEED.yaml    the complete recipe
+results/STUDY/ROW-trial-I.json what a trial gave on validation
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from diabolo.errors import UserError
+from diabolo.evaluation.suite import representations
+from diabolo.files import write_json, write_text
+from diabolo.run import Run
+from diabolo.studies.study import Job, Study
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """seconds: of training. examples: encoded, every view counted. steps: of the optimiser."""
+
+    seconds: float
+    examples: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run. scores: as in `scores.json`."""
+
+    row: str
+    seed: int
+    cost: Cost
+    environment: Mapping[str, Any]
+    scores: Mapping[str, Any]
+
+    @property
+    def references(self) -> dict[str, dict[str, Any]]:
+        """The reference rows: random encoder, PCA, raw pixels."""
+        return {k: v for k, v in representations(self.scores).items() if k.partition(".")[0] != "encoder"}
+
+
+class Store:
+    """The result files of one study. Each appears whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def has(self, job: Job) -> bool:
+        return self._path(job).exists()
+
+    def keep(self, job: Job, run: Run) -> None:
+        """Keep a scored run, or a trial's figure."""
+        if job.trial is not None:
+            self._write(job, {"validation_knn": last_point(run), "cost": asdict(cost_of(run))})
+            return
+        write_text(self.folder / f"{job.name}.yaml", run.recipe.to_yaml())
+        environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
+        self._write(job, {"cost": asdict(cost_of(run)), "environment": environment, "scores": run.scores})
+
+    def chosen(self, study: Study, row: str) -> dict[str, Any]:
+        """The settings of the row's best trial, the first among equals; none where it has no trials."""
+        trials = study.rows[row].trials
+        if not trials:
+            return {}
+        found = [self._read(Job(row, 0, i))["validation_knn"] for i in range(len(trials))]
+        return trials[max(range(len(trials)), key=lambda i: found[i])]
+
+    def ready(self, study: Study, job: Job) -> bool:
+        """Whether the trials that a job depends on are done."""
+        trials = len(study.rows[job.row].trials)
+        return job.trial is not None or all(self.has(Job(job.row, 0, i)) for i in range(trials))
+
+    def results(self, study: Study) -> list[Result]:
+        """The finished runs, in the order of the rows."""
+        found = []
+        for name in study.rows:
+            for seed in range(study.seeds_of(name)):
+                if self.has(job := Job(name, seed)):
+                    values = self._read(job)
+                    cost = Cost(**values["cost"])
+                    found.append(Result(name, seed, cost, values["environment"], values["scores"]))
+        return found
+
+    def trials(self, study: Study, row: str) -> list[tuple[dict[str, Any], float]]:
+        """The row's finished trials: settings, and kNN accuracy on validation."""
+        jobs = [Job(row, 0, i) for i in range(len(study.rows[row].trials))]
+        return [
+            (study.rows[row].trials[i], self._read(job)["validation_knn"])
+            for i, job in enumerate(jobs)
+            if self.has(job)
+        ]
+
+    def _path(self, job: Job) -> Path:
+        return self.folder / f"{job.name}.json"
+
+    def _write(self, job: Job, values: dict[str, Any]) -> None:
+        write_json(
+            self._path(job), {"row": job.row, "seed": job.seed} | values | {"format_version": FORMAT_VERSION}
+        )
+
+    def _read(self, job: Job) -> dict[str, Any]:
+        path = self._path(job)
+        try:
+            values = json.loads(path.read_text("utf-8"))
+            if values["format_version"] == FORMAT_VERSION:
+                return values
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        raise UserError(f"{path}: damaged, or of another version: remove it to run it again")
+
+
+def cost_of(run: Run) -> Cost:
+    """What a run's training took."""
+    recipe = run.recipe
+    rows = [row for row in run.metrics if row["kind"] == "train"]
+    steps = int(rows[-1]["step"]) if rows else 0
+    views = recipe.views.count + (recipe.local_views.count if recipe.local_views else 0)
+    views += bool(recipe.method.get("with_original"))
+    return Cost(run.seconds, steps * recipe.training.batch_size * recipe.training.accumulate * views, steps)
+
+
+def last_point(run: Run) -> float:
+    """kNN accuracy on validation at the end of training."""
+    points = [row["knn"] for row in run.metrics if row["kind"] == "curve" and "knn" in row]
+    if not points:
+        raise UserError(f"{run.folder}: no kNN on validation to choose a trial by: it needs labels")
+    return float(points[-1])

@@ -1,0 +1,81 @@
+"""A study as a section of `RESULTS.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from diabolo.studies.results import Store
+from diabolo.studies.study import Settings, Study
+from diabolo.studies.table import Judged, Line, StudyTable, table_of
+
+BOLD = "Bold: the best of a column, and what its seeds cannot tell from it."
+
+
+def section(name: str, study: Study, store: Store, pictures: Sequence[Path] = ()) -> str:
+    """Title, protocol, command, table, choices, claims and pictures; from the result files alone."""
+    table = table_of(study, store.results(study))
+    parts = [
+        f"## {study.title}",
+        study.about.strip(),
+        f"    diabolo reproduce {name}",
+        _markdown(table),
+        _footnote(table),
+        _choices(study, store),
+        "\n".join(_claim(claim) for claim in table.claims),
+        "\n".join(f"![{path.stem}]({path.as_posix()})" for path in pictures),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def duration(seconds: float) -> str:
+    """Short, for a table."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _markdown(table: StudyTable) -> str:
+    head = ["", *table.titles, "images encoded", "steps", "training", "seeds"]
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *map(_cells, table.lines)))
+
+
+def _cells(line: Line) -> list[str]:
+    name = f"*{line.name}*" if line.reference else line.name
+    if not line.seeds:
+        return [name, *(cell.text for cell in line.cells), "", "", "", line.unrun or "not run yet"]
+    cells = [f"**{cell.text}**" if cell.best else cell.text for cell in line.cells]
+    cost = line.cost
+    spent = (
+        ["", "", ""] if cost is None else [_count(cost.examples), _count(cost.steps), duration(cost.seconds)]
+    )
+    return [name, *cells, *spent, str(line.seeds)]
+
+
+def _count(n: int) -> str:
+    return f"{n / 1e6:.2f} M" if n >= 1_000_000 else f"{n:,}"
+
+
+def _footnote(table: StudyTable) -> str:
+    bold = [BOLD] if any(cell.best for line in table.lines for cell in line.cells) else []
+    return " ".join([*bold, *(f"Measured on {machine}." for machine in table.hardware)])
+
+
+def _choices(study: Study, store: Store) -> str:
+    lines = []
+    for name, row in study.rows.items():
+        trials = store.trials(study, name)
+        if trials and len(trials) == len(row.trials):
+            tried = "; ".join(f"{_settings(s)}: {100 * knn:.1f}" for s, knn in trials)
+            lines.append(f"- {name}: {_settings(store.chosen(study, name))} ({tried})")
+    return "\n".join(["Chosen by kNN accuracy on validation, in percent:", "", *lines]) if lines else ""
+
+
+def _settings(settings: Settings) -> str:
+    return ", ".join(f"`{key}` {value}" for key, value in settings.items())
+
+
+def _claim(claim: Judged) -> str:
+    differences = "".join(f"\n  - {text}" for text in claim.differences)
+    return f"- **{claim.word}**: {claim.says}.{differences}"

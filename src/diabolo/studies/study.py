@@ -1,0 +1,158 @@
+"""Study: several rows of runs under one protocol, over several seeds, and what is claimed of them.
+
+A study is a YAML file or made by `compare`. Its runs become small result files (`diabolo.studies.results`),
+from which its table can be drawn at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, ClassVar
+
+import yaml
+
+from diabolo.errors import UserError, unknown
+from diabolo.recipe import Recipe, compose, read_recipe
+from diabolo.studies.columns import COLUMNS
+
+Settings = dict[str, Any]  # keys of the recipe with dots for depth → values
+
+
+STRICT = {"extra": "forbid"}  # an unknown key is refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table: a recipe, and what it changes.
+
+    trials: settings to choose from on validation, by the last point of the live kNN curve.
+    published: figures of the source, by column. unrun: why this row cannot be run.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    recipe: str | None = None
+    method: str | None = None
+    settings: Settings = field(default_factory=dict)
+    trials: list[Settings] = field(default_factory=list)
+    published: dict[str, float] = field(default_factory=dict)
+    seeds: int | None = None
+    unrun: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """That a row is at least `by` ahead of each other, in a column's own units, over all seeds."""
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    says: str
+    row: str
+    over: list[str]
+    columns: list[str]
+    by: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """rows: by name. shared: settings laid over every row's recipe. trial: those of a trial besides.
+
+    references: the row whose runs bring the reference rows (random encoder, PCA, raw pixels); by default the
+    first. columns: of `COLUMNS`. about: paragraphs below the title. curve: the column drawn over the budget.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    title: str
+    rows: dict[str, Row]
+    columns: list[str]
+    seeds: int = 1
+    shared: Settings = field(default_factory=dict)
+    trial: Settings = field(default_factory=dict)
+    references: str | None = None
+    claims: list[Claim] = field(default_factory=list)
+    about: str = ""
+
+    def seeds_of(self, row: str) -> int:
+        return self.rows[row].seeds or self.seeds
+
+    def jobs(self) -> Iterator[Job]:
+        """Every run of the study, trials before what depends on them, one seed of all rows after another."""
+        runnable = {name: row for name, row in self.rows.items() if not row.unrun}
+        for name, row in runnable.items():
+            yield from (Job(name, 0, trial) for trial in range(len(row.trials)))
+        for seed in range(max((self.seeds_of(name) for name in runnable), default=0)):
+            yield from (Job(name, seed) for name in runnable if seed < self.seeds_of(name))
+
+    def recipe(self, job: Job, chosen: Settings) -> Recipe:
+        """What a job trains. chosen: the settings of the row's best trial."""
+        row = self.rows[job.row]
+        layer: dict[str, Any] = {} if row.recipe is None else read_recipe(row.recipe)
+        if row.method is not None:
+            layer |= {"method": row.method}
+        settings = self.shared | row.settings | {"seed": job.seed}
+        if job.trial is not None:
+            settings |= row.trials[job.trial] | self.trial
+        elif job.row == (self.references or next(iter(self.rows))):
+            settings |= chosen
+        else:
+            settings |= chosen | {"evaluation.references": False}
+        return compose([layer], settings)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a study: a row with a seed, or a trial of the row."""
+
+    row: str
+    seed: int
+    trial: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        stem = "".join(c if c.isalnum() else "-" for c in self.row.lower()).strip("-")
+        return f"{stem}-{self.seed}" if self.trial is None else f"{stem}-trial-{self.trial}"
+
+
+def named_studies() -> dict[str, str]:
+    """The studies that ship with the package: "paper/table" → title."""
+    found = {}
+    for paper in (resources.files("diabolo") / "studies").iterdir():
+        for file in paper.iterdir() if paper.is_dir() else ():
+            if file.name.endswith(".yaml"):
+                name = f"{paper.name}/{file.name.removesuffix('.yaml')}"
+                found[name] = yaml.safe_load(file.read_text("utf-8"))["title"]
+    return dict(sorted(found.items()))
+
+
+def read_study(name: str) -> Study:
+    """A named study. Raises `UserError` for one that does not exist or does not hold together."""
+    if name not in (known := named_studies()):
+        raise unknown("study", name, known)
+    text = (resources.files("diabolo") / "studies" / f"{name}.yaml").read_text("utf-8")
+    return study_from(yaml.safe_load(text), name)
+
+
+def study_from(values: Any, where: str) -> Study:
+    """Validate a study's nested mapping."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        study = TypeAdapter(Study).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: {place}: {first['msg'].lower()}") from None
+    names = [job.name for job in study.jobs()]
+    if len(set(names)) < len(names):
+        raise UserError(f"{where}: two rows have the same name but for signs")
+    for column in [*study.columns, *(c for claim in study.claims for c in claim.columns)]:
+        if column not in COLUMNS:
+            raise unknown("column", column, COLUMNS)
+    for row in [r for claim in study.claims for r in (claim.row, *claim.over)]:
+        if row not in study.rows:
+            raise unknown("row", row, study.rows)
+    return study

@@ -1,0 +1,151 @@
+"""The table of a study, from its result files: one line a row, mean ± deviation over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from diabolo.studies.columns import COLUMNS, Column
+from diabolo.studies.results import Cost, Result
+from diabolo.studies.statistics import Word, mean_and_deviation, paired, together
+from diabolo.studies.study import Claim, Study
+
+REFERENCES = {"random": "random encoder", "pca": "PCA", "pixels": "raw pixels"}
+BySeed = dict[int, float]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure. best: none of its column is ahead of it by more than the seeds can tell."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table. cost: of one run, the mean over seeds; None where nothing was trained for it."""
+
+    name: str
+    cells: Sequence[Cell]
+    seeds: int
+    cost: Cost | None = None
+    reference: bool = False
+    unrun: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim, and what the seeds say of it."""
+
+    says: str
+    word: Word
+    differences: Sequence[str]
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    titles: Sequence[str]
+    lines: Sequence[Line]
+    claims: Sequence[Judged]
+    hardware: Sequence[str]
+    values: Mapping[str, Mapping[str, BySeed]] = field(default_factory=dict)  # row → column → seed → figure
+
+
+def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
+    """Lay out what is finished. A row without results is shown as such."""
+    columns = [COLUMNS[name] for name in study.columns]
+    entries = {name: {r.seed: r.scores["encoder"] for r in results if r.row == name} for name in study.rows}
+    values = {
+        name: {key: _read(COLUMNS[key], of) for key in (*study.columns, *_claimed(study))}
+        for name, of in entries.items()
+    }
+    published = [key for key in study.columns if any(key in row.published for row in study.rows.values())]
+    lines = []
+    for name, row in study.rows.items():
+        known = [Cell(_published(row.published.get(key), COLUMNS[key])) for key in published]
+        cells = [_cell(name, key, values) for key in study.columns]
+        costs = [r.cost for r in results if r.row == name]
+        cost = _mean_cost(costs) if costs else None
+        lines.append(Line(name, [*known, *cells], len(costs), cost, unrun=row.unrun))
+    for name, title in REFERENCES.items():
+        found = {r.seed: r.references[name] for r in results if name in r.references}
+        if found:
+            cells = [_shown(_read(column, found), column) for column in columns]
+            lines.append(Line(title, [Cell("")] * len(published) + cells, len(found), reference=True))
+    titles = [f"published {COLUMNS[key].title}" for key in published] + [c.title for c in columns]
+    claims = [_judge(claim, values) for claim in study.claims]
+    return StudyTable(titles, lines, claims, sorted({_machine(r.environment) for r in results}), values)
+
+
+def _read(column: Column, entries: Mapping[int, Mapping[str, Any]]) -> BySeed:
+    found = {seed: column.read(entry) for seed, entry in entries.items()}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def _cell(name: str, key: str, values: Mapping[str, Mapping[str, BySeed]]) -> Cell:
+    column, own = COLUMNS[key], values[name][key]
+    sign = 1 if column.rises else -1
+    rivals = [of[key] for other, of in values.items() if other != name and of[key]]
+    ahead = [sign * (d := paired(rival, own)).mean > d.half for rival in rivals]
+    told = len(own) > 1 and bool(rivals)
+    return _shown(own, column, best=told and not any(ahead))
+
+
+def _shown(values: BySeed, column: Column, best: bool = False) -> Cell:
+    if not values:
+        return Cell("–")
+    mean, deviation = mean_and_deviation(list(values.values()))
+    text = column.show(mean)
+    return Cell(text if deviation is None else f"{text} ± {column.show(deviation)}", best)
+
+
+def _published(value: float | None, column: Column) -> str:
+    return "–" if value is None else column.show(value)
+
+
+def _claimed(study: Study) -> Iterable[str]:
+    return dict.fromkeys(key for claim in study.claims for key in claim.columns if key not in study.columns)
+
+
+def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]]) -> Judged:
+    words: list[Word] = []
+    texts = []
+    for other in claim.over:
+        for key in claim.columns:
+            column = COLUMNS[key]
+            difference = paired(values[claim.row][key], values[other][key])
+            if difference.seeds == 0:
+                words.append("undecided")
+                continue
+            sign = 1 if column.rises else -1
+            better = type(difference)(sign * difference.mean, difference.half, difference.seeds)
+            word = better.at_least(claim.by)
+            words.append(word)
+            half = "" if math.isinf(difference.half) else f" ± {column.show(difference.half)}"
+            plus = "+" if difference.mean >= 0 else ""
+            mean = f"{plus}{column.show(difference.mean)}"
+            texts.append(f"{claim.row} against {other}, {column.title}: {mean}{half} ({word})")
+    return Judged(claim.says, together(words), texts)
+
+
+def _mean_cost(costs: Sequence[Cost]) -> Cost:
+    return Cost(
+        fmean(c.seconds for c in costs),
+        round(fmean(c.examples for c in costs)),
+        round(fmean(c.steps for c in costs)),
+    )
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    threads = environment["threads"]
+    return ", ".join(
+        [
+            *environment["gpus"],
+            f"{environment['processor']}, {threads} thread{'s' * (threads != 1)}",
+            f"torch {environment['packages']['torch']}",
+        ]
+    )

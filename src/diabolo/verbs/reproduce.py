@@ -1,0 +1,60 @@
+"""reproduce: a paper's tables from our own runs, published beside obtained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diabolo.errors import unknown
+from diabolo.files import write_text
+from diabolo.studies.results import Store
+from diabolo.studies.section import section
+from diabolo.studies.study import named_studies, read_study
+from diabolo.verbs.work import share
+
+RESULTS, PAGE, RUNS = "results", "RESULTS.md", "runs"
+
+HEAD = """# Results
+
+Every table here is written by its command from the files under `results/`: `diabolo reproduce` renews the
+page, `diabolo reproduce NAME` first runs what is missing. Accuracies are percentages on test, mean ± standard
+deviation over seeds; every choice was made on validation. *Held*, *not held* and *undecided* come from the
+95 % interval of the paired difference over seeds.
+"""
+
+
+def reproduce(what: str | None = None, *, out: str | Path = ".", workers: int = 1) -> Path:
+    """Run what is missing of a paper's studies, and write `RESULTS.md` from all results there are.
+
+    what: a paper ("simvae"), one of its tables ("simvae/mnist"), or None to write the page only.
+    out: the folder of `results/`, `RESULTS.md` and `runs/`. Runs resume where they stopped.
+    workers: processes that share the work; several machines can share it through a common folder as well.
+    """
+    out = Path(out)
+    for name in [] if what is None else studies_of(what):
+        share(read_study(name), Store(out / RESULTS / name), out / RUNS / name, workers)
+    return write_page(out)
+
+
+def studies_of(what: str) -> list[str]:
+    """The names of a paper's studies, or of the one named."""
+    known = named_studies()
+    found = [name for name in known if what in (name, name.partition("/")[0])]
+    if not found:
+        raise unknown("study", what, [*known, *{name.partition("/")[0] for name in known}])
+    return found
+
+
+def write_page(out: Path) -> Path:
+    """Write `RESULTS.md` from the result files: studies without any are listed by their command."""
+    sections, missing = [], []
+    for name, title in named_studies().items():
+        study, store = read_study(name), Store(out / RESULTS / name)
+        if not store.results(study):
+            missing.append(f"- {title}: `diabolo reproduce {name}`")
+            continue
+        pictures = sorted(store.folder.glob("*.png"))
+        sections.append(section(name, study, store, [path.relative_to(out) for path in pictures]))
+    ending = ["\n".join(["## Not run yet", "", *missing]) + "\n"] if missing else []
+    path = out / PAGE
+    write_text(path, "\n".join([HEAD, *sections, *ending]))
+    return path

@@ -1,0 +1,72 @@
+"""Work: run what is missing of a study, alone or beside other workers on the same folders."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from diabolo.studies.results import Store
+from diabolo.studies.study import Job, Study
+from diabolo.verbs.console import Show
+from diabolo.verbs.fit import fit
+
+PAUSE = 5.0  # seconds between looks at what others are doing
+
+
+def work(study: Study, store: Store, runs: Path, quiet: bool = False) -> None:
+    """Run every job that has no result yet, and return when all have one.
+
+    A run lives in `runs`, so that whoever was stopped goes on where it stopped. A job that another worker
+    holds is left to it, and taken over should that worker stop.
+    """
+    show = Show(quiet)
+    while pending := [job for job in study.jobs() if not store.has(job)]:
+        done = [_try(study, store, job, runs, show) for job in pending if store.ready(study, job)]
+        if not any(done):
+            time.sleep(PAUSE)
+
+
+def share(study: Study, store: Store, runs: Path, workers: int) -> None:
+    """Let several processes work on a study; the machine's threads are divided among them."""
+    if workers == 1:
+        work(study, store, runs)
+        return
+    from torch.multiprocessing.spawn import spawn
+
+    threads = max(1, torch.get_num_threads() // workers)
+    spawn(_worker, (study, store, runs, threads), nprocs=workers)
+
+
+def _worker(_: int, study: Study, store: Store, runs: Path, threads: int) -> None:
+    torch.set_num_threads(threads)
+    work(study, store, runs)
+
+
+def _try(study: Study, store: Store, job: Job, runs: Path, show: Show) -> bool:
+    """Do a job unless somebody else is at it; whether it was done here."""
+    folder = runs / job.name
+    runs.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(runs / f".{job.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    try:
+        if not store.has(job):
+            what = f"seed {job.seed}" if job.trial is None else f"trial {job.trial}"
+            show.note(f"{job.row}, {what}")
+            recipe = study.recipe(job, store.chosen(study, job.row) if job.trial is None else {})
+            run = fit(
+                recipe=recipe.to_dict(),
+                out=folder,
+                resume=folder.exists(),
+                evaluate=job.trial is None,
+                quiet=show.console.quiet,
+            )
+            store.keep(job, run)
+        return True
+    finally:
+        lock.release()

@@ -1,0 +1,114 @@
+"""Reproducing: what is finished is not run again, and several workers give what one gives."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diabolo.errors import UserError
+from diabolo.studies.results import Store
+from diabolo.studies.study import Job, Study, study_from
+from diabolo.verbs.reproduce import studies_of, write_page
+from diabolo.verbs.work import share, work
+
+VALUES: dict[str, Any] = {
+    "title": "Two autoencoders on digits",
+    "columns": ["knn"],
+    "seeds": 2,
+    "shared": {
+        "data.name": "digits",
+        "encoder": {"name": "mlp", "widths": [16]},
+        "training.epochs": 1,
+        "evaluation.probes": ["knn"],
+    },
+    "rows": {
+        "AE": {"method": "ae", "settings": {"method.latent": 4}},
+        "VAE": {"method": "vae", "trials": [{"method.latent": 2}, {"method.latent": 8}]},
+    },
+}
+
+
+@pytest.fixture
+def study() -> Study:
+    return study_from(VALUES, "digits")
+
+
+def files(folder: Path) -> dict[str, Any]:
+    """What was found, without what time it took."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".json":
+            values = json.loads(path.read_text())
+            values["cost"].pop("seconds")
+            values.pop("environment", None)
+            found[path.name] = json.loads(json.dumps(values), object_hook=_timeless)
+        else:
+            found[path.name] = path.read_text()
+    return found
+
+
+def _timeless(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != "seconds"}
+
+
+def test_a_study_is_run_once_and_gone_on_with_where_it_stopped(study: Study, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    work(study, store, tmp_path / "runs", quiet=True)
+    whole = files(store.folder)
+    assert len(store.results(study)) == 4
+    assert "random" in store.results(study)[0].scores  # the first row brings the references
+    assert "random" not in store.results(study)[2].scores
+
+    times = {path: path.stat().st_mtime_ns for path in store.folder.iterdir()}
+    work(study, store, tmp_path / "runs", quiet=True)
+    assert times == {path: path.stat().st_mtime_ns for path in store.folder.iterdir()}
+
+    (store.folder / f"{Job('VAE', 1).name}.json").unlink()  # as if stopped before it was kept
+    work(study, store, tmp_path / "runs", quiet=True)
+    assert files(store.folder) == whole
+    assert [
+        path for path, time in times.items() if path.stat().st_mtime_ns != time and path.suffix == ".json"
+    ] == [store.folder / "vae-1.json"]
+
+
+def test_the_better_trial_is_chosen_on_validation(study: Study, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    work(study, store, tmp_path / "runs", quiet=True)
+    found = store.trials(study, "VAE")
+    best = max(found, key=lambda trial: trial[1])[0]
+    assert found[0][1] != found[1][1]
+    recipes = [(store.folder / f"vae-{seed}.yaml").read_text() for seed in range(2)]
+    assert all(f"latent: {best['method.latent']}" in recipe for recipe in recipes)
+
+
+def test_two_workers_give_what_one_gives(study: Study, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        share(study, Store(tmp_path / f"{workers}"), tmp_path / f"runs{workers}", workers)
+    one, two = files(tmp_path / "1"), files(tmp_path / "2")
+    assert one.keys() == two.keys()
+    for name in one:
+        if name.endswith(".yaml") or "trial" in name:
+            assert one[name] == two[name]
+        else:
+            knn = [values[name]["scores"]["encoder"]["knn"]["accuracy"] for values in (one, two)]
+            assert knn[0] == knn[1]
+
+
+def test_a_damaged_result_is_named(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "ae-0.json").write_text("{")
+    with pytest.raises(UserError, match=r"ae-0\.json: damaged"):
+        Store(tmp_path).results(study)
+
+
+def test_the_page_lists_what_was_not_run(tmp_path: Path) -> None:
+    text = write_page(tmp_path).read_text()
+    assert "## Not run yet" in text
+    assert "diabolo reproduce simvae/mnist" in text
+
+
+def test_a_paper_stands_for_all_its_tables() -> None:
+    assert set(studies_of("simvae")) >= {"simvae/mnist", "simvae/fashion-mnist"}
+    assert studies_of("simvae/mnist") == ["simvae/mnist"]
+    with pytest.raises(UserError, match="did you mean 'simvae'"):
+        studies_of("simva")

@@ -1,0 +1,109 @@
+"""The table and its section, from result files with known figures."""
+
+from pathlib import Path
+
+import pytest
+
+from diabolo.errors import UserError
+from diabolo.studies.results import Store
+from diabolo.studies.section import section
+from diabolo.studies.study import Job, named_studies, read_study, study_from
+from diabolo.studies.table import table_of
+from tests.studies.planted import plant, planted_study
+
+
+def planted(folder: Path) -> None:
+    plant(folder, "good", [0.95, 0.96, 0.97], [0.010, 0.011, 0.012], references=True)
+    plant(folder, "bad", [0.90, 0.91, 0.92], [0.0101, 0.0109, 0.0121])
+
+
+def test_a_row_shows_mean_deviation_cost_and_its_published_figure(tmp_path: Path) -> None:
+    planted(tmp_path)
+    study = planted_study()
+
+    table = table_of(study, Store(tmp_path).results(study))
+    assert list(table.titles) == ["published kNN %", "kNN %", "MSE × 10³"]
+    good, bad, random = table.lines
+    assert [cell.text for cell in good.cells] == ["97.0", "96.0 ± 1.0", "11.00 ± 1.00"]
+    assert bad.cells[0].text == "–"
+    assert good.cost is not None
+    assert (good.cost.examples, good.cost.steps, good.seeds) == (2_000_000, 1000, 3)
+    assert random.reference
+    assert [cell.text for cell in random.cells] == ["", "50.0 ± 0.0", "–"]
+
+
+def test_bold_is_the_best_and_what_the_seeds_cannot_tell_from_it(tmp_path: Path) -> None:
+    planted(tmp_path)
+    study = planted_study()
+
+    good, bad, _ = table_of(study, Store(tmp_path).results(study)).lines
+    assert [cell.best for cell in good.cells] == [False, True, True]
+    assert [cell.best for cell in bad.cells] == [False, False, True]  # five points behind; the same error
+
+
+def test_a_claim_is_judged_in_the_column_s_own_direction(tmp_path: Path) -> None:
+    planted(tmp_path)
+    claims = [
+        {"says": "more is better", "row": "good", "over": ["bad"], "columns": ["knn"], "by": 4.0},
+        {"says": "by too much", "row": "good", "over": ["bad"], "columns": ["knn"], "by": 6.0},
+        {"says": "less is better", "row": "bad", "over": ["good"], "columns": ["mse"]},
+    ]
+    study = planted_study(claims=claims)
+
+    store = Store(tmp_path)
+    judged = table_of(study, store.results(study)).claims
+    assert [claim.word for claim in judged] == ["held", "not held", "undecided"]
+    text = section("a/study", study, store)
+    assert "**held**: more is better" in text
+    assert "diabolo reproduce a/study" in text
+    assert "| good | 97.0 | **96.0 ± 1.0** | **11.00 ± 1.00** | 2.00 M | 1,000 | 2 min | 3 |" in text
+
+
+def test_rows_without_results_say_so(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.9], [0.1])
+    rows = {
+        "good": {"method": "vae"},
+        "bad": {"method": "ae"},
+        "far": {"method": "ae", "unrun": "needs a GPU"},
+    }
+
+    text = section("a/study", planted_study(rows=rows), Store(tmp_path))
+    assert "not run yet" in text
+    assert "needs a GPU" in text
+
+
+def test_trials_come_before_what_depends_on_them() -> None:
+    rows = {
+        "a": {"method": "vae", "trials": [{"method.beta": 1.0}, {"method.beta": 2.0}]},
+        "b": {"method": "ae"},
+    }
+    jobs = list(planted_study(rows=rows, seeds=2).jobs())
+    assert jobs == [Job("a", 0, 0), Job("a", 0, 1), Job("a", 0), Job("b", 0), Job("a", 1), Job("b", 1)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"columns": ["kn"]}, "did you mean 'knn'"),
+        ({"colums": []}, "colums"),
+        ({"claims": [{"says": "x", "row": "god", "over": [], "columns": []}]}, "did you mean 'good'"),
+        ({"rows": {"a b": {"method": "ae"}, "a-b": {"method": "ae"}}}, "the same name"),
+    ],
+)
+def test_a_study_that_does_not_hold_together_is_refused(changes: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        planted_study(**changes)
+
+
+@pytest.mark.parametrize("name", named_studies())
+def test_every_named_study_composes_each_of_its_runs(name: str) -> None:
+    study = read_study(name)
+    for job in study.jobs():
+        trials = study.rows[job.row].trials
+        recipe = study.recipe(job, trials[0] if job.trial is None and trials else {})
+        assert recipe.seed == job.seed
+
+
+def test_a_study_from_text_that_is_no_mapping_is_refused() -> None:
+    with pytest.raises(UserError, match="test"):
+        study_from("text", "test")
