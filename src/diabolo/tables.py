@@ -233,3 +233,10 @@ PROBES = Table(
         "finetune": Entry("diabolo.evaluation.finetune:Finetune", "The same head, training the encoder too"),
     },
 )
+
+MEASURES = Table(
+    "measure",
+    {
+        "reconstruction": Entry("diabolo.evaluation.quality:Reconstruction", "MSE, PSNR and SSIM on test"),
+    },
+)
