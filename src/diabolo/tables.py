@@ -238,5 +238,6 @@ MEASURES = Table(
     "measure",
     {
         "reconstruction": Entry("diabolo.evaluation.quality:Reconstruction", "MSE, PSNR and SSIM on test"),
+        "bound": Entry("diabolo.evaluation.bound:Bound", "Bound on −log p(x), by importance sampling"),
     },
 )

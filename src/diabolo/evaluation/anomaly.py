@@ -11,7 +11,16 @@ import torch
 from diabolo.data.images import Images
 from diabolo.errors import UserError
 from diabolo.evaluation.features import extract
-from diabolo.generation import BATCH, Array, Coder, Density, batches, device_of, reconstruction_errors
+from diabolo.generation import (
+    BATCH,
+    Array,
+    Coder,
+    Density,
+    batches,
+    density,
+    device_of,
+    reconstruction_errors,
+)
 from diabolo.methods.base import Method
 from diabolo.seeds import seed_for
 
@@ -31,13 +40,10 @@ def anomaly_scores(
         scores["reconstruction"] = reconstruction_errors(method, images)
     else:
         missing["reconstruction"] = f"{type(method).__name__} has no decoder"
-    if isinstance(method, Density):
-        try:
-            scores["nll"] = negative_log_prob(method, images, samples, seed)
-        except UserError as reason:
-            missing["nll"] = str(reason)
-    else:
-        missing["nll"] = f"{type(method).__name__} is no model of the density of images"
+    try:
+        scores["nll"] = negative_log_prob(density(method), images, samples, seed)
+    except UserError as reason:
+        missing["nll"] = str(reason)
     space = "z" if isinstance(method, Coder) else None
     represent = partial(method.represent, space=space)
     known, new = (
