@@ -239,5 +239,6 @@ MEASURES = Table(
     {
         "reconstruction": Entry("diabolo.evaluation.quality:Reconstruction", "MSE, PSNR and SSIM on test"),
         "bound": Entry("diabolo.evaluation.bound:Bound", "Bound on −log p(x), by importance sampling"),
+        "pca-subspace": Entry("diabolo.evaluation.subspace:PCASubspace", "Reconstructions beside PCA's"),
     },
 )

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 
 from diabolo.data.images import Images
-from diabolo.evaluation.features import sample
+from diabolo.evaluation.subspace import fit_pca, project
 from diabolo.generation import BATCH, Array, Coder, batches, reconstruct, squared_error
 from diabolo.seeds import generator
 
 Denoiser = Callable[[Array], Array]  # noisy [n, *shape] → an estimate of the same shape
 
-PCA_VALUES = 50_000 * 3072  # pixels that PCA is fitted on: 50,000 images of CIFAR's size, fewer larger ones
 WINDOWS = (3, 5, 7, 9, 11)  # sides of the Wiener filter to choose from, pixels
 
 
@@ -29,20 +28,10 @@ def method_denoiser(method: Coder) -> Denoiser:
 def pca_denoiser(train: Images, width: int) -> Denoiser:
     """Project on the first principal components of clean train examples, `width` or as many as there are.
 
-    They are found on all of train, or on a fixed sample where that would be more than 50,000 images of
-    CIFAR's size.
+    See `fit_pca`.
     """
-    from sklearn.decomposition import PCA
-
-    rows = sample(len(train), PCA_VALUES // int(np.prod(train.shape)))
-    clean = train.floats(torch.from_numpy(rows)).flatten(1).numpy()
-    model = PCA(min(width, *clean.shape), random_state=0).fit(clean)
-
-    def denoise(noisy: Array) -> Array:
-        projected = model.inverse_transform(model.transform(noisy.reshape(len(noisy), -1)))
-        return _in_range(projected.reshape(noisy.shape).astype(np.float32))
-
-    return denoise
+    model = fit_pca(train, width)
+    return lambda noisy: _in_range(project(model, noisy))
 
 
 def wiener_denoiser(window: int, noise: float) -> Denoiser:

@@ -10,6 +10,7 @@ from diabolo.report.table import number
 LABELS: Mapping[str, Mapping[str, str]] = {
     "reconstruction": {"mse": "MSE", "psnr": "PSNR (dB)", "ssim": "SSIM"},
     "bound": {"nats": "−log p (nats, at most)", "negative_elbo": "−ELBO (nats)"},
+    "pca-subspace": {"mse": "MSE", "mse_pca": "MSE of PCA", "angle": "largest angle (°)"},
 }
 HIDDEN = ("seconds", "note", "missing")
 
