@@ -57,24 +57,38 @@ def fit(folder: Path, method: str, *settings: str, evaluate: bool = True) -> Run
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return fit(
-        tmp_path_factory.mktemp("measured"),
-        "ae",
-        "evaluation.measures=[reconstruction, {name: told, answer: 7}]",
-    )
+    measures = "[reconstruction, {name: denoising, noise: 0.2}, anomaly, {name: told, answer: 7}]"
+    settings = [f"evaluation.measures={measures}", "data.without=['0', '7']"]
+    return fit(tmp_path_factory.mktemp("measured"), "vae", *settings)
 
 
 def test_a_run_holds_its_measures_and_its_twin_those_that_mean_something(run: Run) -> None:
     own, twin = (run.scores[row]["measures"] for row in ("encoder", "random"))
-    assert list(own) == ["reconstruction", "told"]
-    arrays = diabolo.reconstruct(run, quiet=True)
-    for name in ("mse", "psnr"):
-        assert own["reconstruction"][name] == pytest.approx(float(arrays[name]))
-    assert list(twin) == ["told"]
+    assert list(own) == ["reconstruction", "denoising", "anomaly", "told"]
+    assert list(twin) == ["anomaly", "told"]
     assert (own["told"]["answer"], own["told"]["space"]) == (7, "z")
     assert own["told"]["weight"] != twin["told"]["weight"]
+    assert own["anomaly"]["knn"] != twin["anomaly"]["knn"]
     assert all(found["seconds"] >= 0 for found in (*own.values(), *twin.values()))
     assert not [row for row in ("pca", "pixels") if "measures" in run.scores[row]]
+
+
+def test_measures_and_verbs_find_the_same(run: Run, tmp_path: Path) -> None:
+    own = run.scores["encoder"]["measures"]
+    arrays = diabolo.reconstruct(run, out=tmp_path, quiet=True)
+    for name in ("mse", "psnr"):
+        assert own["reconstruction"][name] == pytest.approx(float(arrays[name]))
+    arrays = diabolo.denoise(run, noise=0.2, out=tmp_path, quiet=True)
+    for name, other in {"in": "noisy", "method": "denoised", "pca": "pca", "wiener": "wiener"}.items():
+        assert own["denoising"][f"psnr_{name}"] == pytest.approx(float(arrays[f"psnr_{other}"]))
+    assert own["denoising"]["gain"] == pytest.approx(
+        float(arrays["psnr_denoised"]) - float(arrays["psnr_noisy"])
+    )
+    assert own["denoising"]["window"] == arrays["window"]
+    arrays = diabolo.anomalies(run, out=tmp_path, quiet=True)
+    for name in ("reconstruction", "nll", "knn"):
+        assert own["anomaly"][name] == pytest.approx(float(arrays[f"auroc_{name}"]))
+    assert own["anomaly"]["held_out"] == ["0", "7"]
 
 
 def test_the_report_shows_the_figures_and_what_to_know_of_them(run: Run) -> None:

@@ -11,6 +11,18 @@ LABELS: Mapping[str, Mapping[str, str]] = {
     "reconstruction": {"mse": "MSE", "psnr": "PSNR (dB)", "ssim": "SSIM"},
     "bound": {"nats": "−log p (nats, at most)", "negative_elbo": "−ELBO (nats)"},
     "pca-subspace": {"mse": "MSE", "mse_pca": "MSE of PCA", "angle": "largest angle (°)"},
+    "denoising": {
+        "psnr_in": "PSNR in (dB)",
+        "psnr_method": "PSNR out (dB)",
+        "psnr_pca": "by PCA (dB)",
+        "psnr_wiener": "by a Wiener filter (dB)",
+        "gain": "gain (dB)",
+    },
+    "anomaly": {
+        "reconstruction": "AUROC by reconstruction",
+        "nll": "AUROC by −log p",
+        "knn": "AUROC by neighbours",
+    },
 }
 HIDDEN = ("seconds", "note", "missing")
 
