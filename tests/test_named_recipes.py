@@ -150,6 +150,15 @@ def test_goncharovs_beta_is_a_tenth_of_the_kl_averaged_over_the_latent(data: str
     assert recipe.method["beta"] / (pixels / 2) == pytest.approx(0.1 / recipe.method["latent"])
 
 
+@pytest.mark.parametrize(("name", "samples"), [("vae-binarised-mnist", 200), ("iwae-binarised-mnist", 5000)])
+def test_binarised_mnist_is_scored_by_the_bound_of_the_published_number_of_samples(
+    name: str, samples: int
+) -> None:
+    [measure] = completed(name).evaluation.measures or []
+    assert measure == {"name": "bound", "samples": samples, "images": None, "binarise": True}
+    assert any(f"{samples:,} importance samples" in line for line in head(name)[1]["Published"])
+
+
 @pytest.mark.data("fashion-mnist")
 @pytest.mark.parametrize("name", ["mancini-denoising-ae", "mancini-vae"])
 def test_a_recipe_trains_on_real_data(name: str, tmp_path: Path) -> None:

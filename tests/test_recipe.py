@@ -81,6 +81,11 @@ def test_naming_another_component_drops_the_settings_of_the_first() -> None:
         ("training.epochs=few", "training.epochs: input should be a valid integer"),
         ("method.prior.variance=0", "method.prior.variance: input should be greater than 0"),
         ("views.transforms=simclar", "unknown value of views.transforms 'simclar': did you mean 'simclr'?"),
+        ("evaluation.measures=[reconstructoin]", "unknown measure 'reconstructoin': did you mean 'reconstr"),
+        (
+            "evaluation.measures=[reconstruction, reconstruction]",
+            "evaluation.measures: 'reconstruction' is named twice",
+        ),
         ("training", "--set training: write it as key=value"),
         ("encoder.widths=[1]", "encoder: expected the encoder's name, or a mapping with 'name'"),
     ],

@@ -100,12 +100,15 @@ def evaluate(
     probe: Annotated[
         list[str] | None, typer.Option(help="Only this probe; may be given several times.")
     ] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option(help="Of a run: only this measure; may be given several times.")
+    ] = None,
     space: Annotated[str | None, typer.Option(help="Of a run: h, z or map.")] = None,
 ) -> None:
     """Score a representation: the table, the verdict, and for a run its report."""
     from diabolo.verbs.evaluate import evaluate as run_evaluate
 
-    run_evaluate(what, out=out, probes=probe, space=space)
+    run_evaluate(what, out=out, probes=probe, measures=measure, space=space)
 
 
 @app.command()

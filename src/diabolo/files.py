@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """As indented text, a list of numbers on one line."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # Only the layout of a list has a bare line break behind its bracket: in a text it is written "\n".
+    text = re.sub(r"\[\n([-+.,\deE\s]+)\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
+    write_text(path, text + "\n")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

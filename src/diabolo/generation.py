@@ -44,6 +44,8 @@ class Density(Protocol):
 
     def log_prob(self, x: Tensor, samples: int) -> Tensor: ...
 
+    def bits_per_dimension(self, x: Tensor, log_prob: Tensor) -> Tensor | None: ...
+
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]: ...
 
 
@@ -54,6 +56,13 @@ def coder(method: Method) -> Coder:
             f"{type(method).__name__} has no decoder, so it makes no images: "
             "train a method that has one, such as ae or vae"
         )
+    return method
+
+
+def density(method: Method) -> Density:
+    """The method, if it models the density of what it sees; else a `UserError` that says so."""
+    if not isinstance(method, Density):
+        raise UserError(f"{type(method).__name__} is no model of the density of images")
     return method
 
 

@@ -18,7 +18,17 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from diabolo.components import complete, given_to, merge
 from diabolo.errors import UserError, unknown
-from diabolo.tables import DECODERS, ENCODERS, METHODS, OPTIMISERS, PROBES, SCHEDULES, VIEWS, MethodEntry
+from diabolo.tables import (
+    DECODERS,
+    ENCODERS,
+    MEASURES,
+    METHODS,
+    OPTIMISERS,
+    PROBES,
+    SCHEDULES,
+    VIEWS,
+    MethodEntry,
+)
 from diabolo.views.sets import view_set
 
 Spec = dict[str, Any]  # {"name": …, setting: …}, complete
@@ -73,6 +83,7 @@ class Evaluation:
     space: str | None = None  # "h", "z" or "map"; None: the method's own
     also: tuple[str, ...] = ()  # further spaces to score
     probes: list[Annotated[Spec, PROBES]] | None = None  # None: linear, MLP and kNN where there are labels
+    measures: list[Annotated[Spec, MEASURES]] | None = None  # of the method itself, beside the probes
     live: Annotated[int, Ge(0)] | None = (
         None  # epochs between points of the live curve; None: about 20 points
     )
@@ -122,6 +133,9 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
             f"views.count: method '{recipe.method['name']}' takes {wanted} views of an example, "
             f"got {recipe.views.count}"
         )
+    measures = [spec["name"] for spec in recipe.evaluation.measures or ()]
+    if twice := next((name for name in measures if measures.count(name) > 1), None):
+        raise UserError(f"evaluation.measures: '{twice}' is named twice: scores hold one of each")
     return recipe
 
 

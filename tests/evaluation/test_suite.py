@@ -91,6 +91,8 @@ def test_scores_on_disk(tmp_path):
         ({"encoder": entry(knn={"accuracy": 52.0})}, "'encoder' has no accuracy from 0 to 1 for knn"),
         ({"encoder": entry(knn={})}, "'encoder' has no accuracy from 0 to 1 for knn"),
         ({"encoder": entry(effective_rank=float("nan"))}, "'encoder' has no effective_rank"),
+        ({"encoder": entry(measures=["bound"])}, "'measures' of 'encoder' are not one object each"),
+        ({"encoder": entry(measures={"bound": 3})}, "'measures' of 'encoder' are not one object each"),
         ({"encoder": 3}, "'encoder' has no effective_rank"),
         ({"verdict": "good"}, "'verdict' is not a list of sentences"),
     ],

@@ -12,10 +12,21 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from diabolo.report import projection
-from diabolo.report.page import Confusion, Content, Latents, Reconstructions, number, write
+from diabolo.report.measures import Figure, Measured, measures_of
+from diabolo.report.page import Confusion, Content, Latents, Reconstructions, write
+from diabolo.report.table import number
 
 VOID = {"meta", "img", "br", "link", "hr"}
-SECTIONS = {"scores", "curves", "reconstructions", "latents", "confusion", "recipe", "environment"}
+SECTIONS = {
+    "scores",
+    "measures",
+    "curves",
+    "reconstructions",
+    "latents",
+    "confusion",
+    "recipe",
+    "environment",
+}
 
 
 class Page(HTMLParser):
@@ -97,6 +108,9 @@ def full() -> Content:
             "pixels": {"width": 1064, "effective_rank": None, "linear": {"accuracy": 0.95}},
             "format_version": 1,
         },
+        measures=[
+            Measured("reconstruction", [Figure("MSE", "0.0123"), Figure("SSIM", "0.9", "0.2")], ["on test"])
+        ],
         metrics=metrics(),
         reconstructions=Reconstructions(
             images[:6], pca.inverse_transform(z[:6]).reshape(-1, 1, 8, 8), images[6:12]
@@ -194,6 +208,7 @@ def test_hostile_names_are_shown_as_text(full, tmp_path):
         summary={hostile: hostile},
         verdict=[hostile],
         scores={hostile: {"width": 2, hostile: {"accuracy": 0.5}}},
+        measures=[Measured(hostile, [Figure(hostile, hostile)], [hostile])],
         metrics=[{"kind": "train", "step": 1, "epoch": 1, hostile: 1.0}],
         latents=replace(full.latents, classes=classes),
         confusion=replace(full.confusion, classes=classes, probe=hostile),
@@ -203,7 +218,36 @@ def test_hostile_names_are_shown_as_text(full, tmp_path):
     page = Page(write(tmp_path, content))
     assert [tag for tag, _ in page.starts].count("script") == 1
     assert not any("example.org" in link for link in page.values("src"))
-    assert page.texts.count(hostile) >= 8
+    assert page.texts.count(hostile) >= 12
+
+
+def test_measures_keep_their_figures_their_twin_and_their_reasons():
+    found = {
+        "mse": 0.01234567,
+        "ssim": 0.5,
+        "samples": 5000,
+        "held_out": ["a", "b"],
+        "matrix": [[1.0]],
+        "views": "simclr",
+        "missing": {"nll": "no density"},
+        "note": "as it is",
+        "seconds": 3.2,
+    }
+    scores = {
+        "encoder": {"width": 2, "measures": {"reconstruction": found}},
+        "random": {"width": 2, "measures": {"reconstruction": found | {"ssim": 0.25}}},
+        "verdict": [],
+    }
+    [one] = measures_of(scores)
+    assert (one.name, one.notes) == ("reconstruction", ["as it is", "no nll: no density"])
+    assert [str(figure) for figure in one.figures] == [
+        "MSE 0.01235 (untrained 0.01235)",
+        "SSIM 0.5 (untrained 0.25)",
+        "samples 5,000",
+        "held out a, b",
+        "views simclr",
+    ]
+    assert measures_of({"encoder": {"width": 2}, "verdict": []}) == []
 
 
 def test_the_table_marks_the_best_of_the_run_and_the_reference_beyond_it(written):

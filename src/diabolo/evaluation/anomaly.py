@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Gt
 
 from diabolo.data.images import Images
-from diabolo.errors import UserError
+from diabolo.errors import UserError, unknown
 from diabolo.evaluation.features import extract
-from diabolo.generation import BATCH, Array, Coder, Density, batches, device_of, reconstruction_errors
+from diabolo.evaluation.measures import Measure, Subject
+from diabolo.generation import (
+    BATCH,
+    Array,
+    Coder,
+    Density,
+    batches,
+    density,
+    device_of,
+    reconstruction_errors,
+)
 from diabolo.methods.base import Method
 from diabolo.seeds import seed_for
 
@@ -31,13 +43,10 @@ def anomaly_scores(
         scores["reconstruction"] = reconstruction_errors(method, images)
     else:
         missing["reconstruction"] = f"{type(method).__name__} has no decoder"
-    if isinstance(method, Density):
-        try:
-            scores["nll"] = negative_log_prob(method, images, samples, seed)
-        except UserError as reason:
-            missing["nll"] = str(reason)
-    else:
-        missing["nll"] = f"{type(method).__name__} is no model of the density of images"
+    try:
+        scores["nll"] = negative_log_prob(density(method), images, samples, seed)
+    except UserError as reason:
+        missing["nll"] = str(reason)
     space = "z" if isinstance(method, Coder) else None
     represent = partial(method.represent, space=space)
     known, new = (
@@ -72,6 +81,19 @@ def auroc(scores: Array, anomalous: Array) -> float:
     return float(roc_auc_score(anomalous, scores))
 
 
+def held_out_labels(held_out: Sequence[str], images: Images, train: Images) -> list[int]:
+    """The labels of classes that training did not see. Raises `UserError` where it saw one of them."""
+    seen = set() if train.labels is None else {train.classes[i] for i in train.labels.unique() if i >= 0}
+    for name in held_out:
+        if name not in images.classes:
+            raise unknown("class", name, images.classes)
+        if name in seen:
+            raise UserError(
+                f"class '{name}' is among the training images: train without it to find it anomalous"
+            )
+    return [images.classes.index(name) for name in held_out]
+
+
 def held_out_auroc(scores: Mapping[str, Array], labels: Array, held_out: Sequence[int]) -> dict[str, float]:
     """The AUROC of each score for the classes that were held out of training, by the score's name.
 
@@ -84,3 +106,45 @@ def held_out_auroc(scores: Mapping[str, Array], labels: Array, held_out: Sequenc
         what = "every labelled image is" if anomalous.any() else "no image is"
         raise UserError(f"anomalies: {what} of a held-out class, so there is nothing to tell apart")
     return {name: auroc(of[known], anomalous) for name, of in scores.items()}
+
+
+class Anomaly(Measure):
+    """The AUROC of each score of `anomaly_scores` on test, for the classes that training went without.
+
+    samples: draws behind −log p. neighbours: train images behind the distance.
+    """
+
+    on_random = True
+
+    def __init__(self, *, samples: Annotated[int, Gt(0)] = 16, neighbours: Annotated[int, Gt(0)] = 5) -> None:
+        self.samples, self.neighbours = samples, neighbours
+
+    def check(self, subject: Subject) -> None:
+        labels, held_out = self._labels(subject)
+        held_out_auroc({}, labels, held_out)
+
+    def __call__(self, subject: Subject) -> dict[str, Any]:
+        labels, held_out = self._labels(subject)
+        scores, missing = anomaly_scores(
+            subject.method,
+            subject.splits.train,
+            subject.splits.test,
+            samples=self.samples,
+            neighbours=self.neighbours,
+            seed=subject.seed,
+        )
+        found: dict[str, Any] = held_out_auroc(scores, labels, held_out)
+        return found | {"held_out": list(subject.without)} | ({"missing": missing} if missing else {})
+
+    def _labels(self, subject: Subject) -> tuple[Array, list[int]]:
+        """The labels of test, and which of them training did not see."""
+        train, test = subject.splits.train, subject.splits.test
+        if not subject.without:
+            raise UserError(
+                "training saw every class: hold one out by data.without, or leave the measure out"
+            )
+        if test.labels is None or train.labels is None or (train.labels < 0).any():
+            raise UserError(
+                "it needs the labels of test, and of all of train, which may else hold what is held out"
+            )
+        return test.labels.numpy(), held_out_labels(subject.without, test, train)

@@ -6,18 +6,31 @@ Every estimate of an image is clipped to [0, 1], the baselines' too; what is noi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Gt
 
-from diabolo.data.images import Images
-from diabolo.evaluation.features import sample
-from diabolo.generation import BATCH, Array, Coder, batches, reconstruct, squared_error
+from diabolo.data.images import Images, Splits
+from diabolo.evaluation.measures import Measure, Subject
+from diabolo.evaluation.subspace import fit_pca, project
+from diabolo.generation import (
+    BATCH,
+    Array,
+    Coder,
+    batches,
+    code_width,
+    coder,
+    psnr,
+    reconstruct,
+    squared_error,
+)
 from diabolo.seeds import generator
 
 Denoiser = Callable[[Array], Array]  # noisy [n, *shape] → an estimate of the same shape
 
-PCA_VALUES = 50_000 * 3072  # pixels that PCA is fitted on: 50,000 images of CIFAR's size, fewer larger ones
 WINDOWS = (3, 5, 7, 9, 11)  # sides of the Wiener filter to choose from, pixels
 
 
@@ -29,20 +42,10 @@ def method_denoiser(method: Coder) -> Denoiser:
 def pca_denoiser(train: Images, width: int) -> Denoiser:
     """Project on the first principal components of clean train examples, `width` or as many as there are.
 
-    They are found on all of train, or on a fixed sample where that would be more than 50,000 images of
-    CIFAR's size.
+    See `fit_pca`.
     """
-    from sklearn.decomposition import PCA
-
-    rows = sample(len(train), PCA_VALUES // int(np.prod(train.shape)))
-    clean = train.floats(torch.from_numpy(rows)).flatten(1).numpy()
-    model = PCA(min(width, *clean.shape), random_state=0).fit(clean)
-
-    def denoise(noisy: Array) -> Array:
-        projected = model.inverse_transform(model.transform(noisy.reshape(len(noisy), -1)))
-        return _in_range(projected.reshape(noisy.shape).astype(np.float32))
-
-    return denoise
+    model = fit_pca(train, width)
+    return lambda noisy: _in_range(project(model, noisy))
 
 
 def wiener_denoiser(window: int, noise: float) -> Denoiser:
@@ -66,6 +69,32 @@ def choose_window(validation: Images, noise: float, seed: int = 0) -> int:
     return int(min(filters, key=lambda name: errors[name].mean()))
 
 
+@dataclass(frozen=True)
+class Bench:
+    """A method and what it must beat, by name: "noisy", "denoised", "pca" and, of images, "wiener".
+
+    width: of the code, and of PCA. window: of the Wiener filter, pixels.
+    """
+
+    denoisers: dict[str, Denoiser]
+    width: int
+    window: int | None
+
+
+def bench(method: Coder, splits: Splits, noise: float, seed: int = 0) -> Bench:
+    """PCA is fitted on train; the Wiener filter is told the noise, and its window is chosen on validation."""
+    width = code_width(method, splits.train.shape)
+    denoisers: dict[str, Denoiser] = {
+        "noisy": lambda noisy: noisy,
+        "denoised": method_denoiser(method),
+        "pca": pca_denoiser(splits.train, width),
+    }
+    if len(splits.train.shape) != 3:
+        return Bench(denoisers, width, None)
+    window = choose_window(splits.validation, noise, seed)
+    return Bench(denoisers | {"wiener": wiener_denoiser(window, noise)}, width, window)
+
+
 def denoising_errors(
     denoisers: Mapping[str, Denoiser], images: Images, noise: float, seed: int = 0
 ) -> dict[str, Array]:
@@ -86,6 +115,33 @@ def noisy_batches(images: Images, noise: float, seed: int = 0) -> Iterator[tuple
     for clean in batches(images):
         drawn = torch.randn(BATCH, *images.shape, generator=rng)[: len(clean)]
         yield clean, clean + noise * drawn.numpy()
+
+
+class Denoising(Measure):
+    """What reconstructing noisy test images gains, beside PCA and a Wiener filter (see `bench`).
+
+    noise: its standard deviation, in the units of the data.
+
+    PSNR in dB, of the mean squared error over all images: "psnr_in" of the noisy images themselves,
+    "psnr_method", "psnr_pca", "psnr_wiener"; "gain" is psnr_method − psnr_in. Of vectors "mse_…" instead.
+    """
+
+    def __init__(self, *, noise: Annotated[float, Gt(0)] = 0.3) -> None:
+        self.noise = noise
+
+    def check(self, subject: Subject) -> None:
+        coder(subject.method)
+
+    def __call__(self, subject: Subject) -> dict[str, Any]:
+        on = bench(coder(subject.method), subject.splits, self.noise, subject.seed)
+        errors = denoising_errors(on.denoisers, subject.splits.test, self.noise, subject.seed)
+        names = {"noisy": "in", "denoised": "method", "pca": "pca", "wiener": "wiener"}
+        mse = {names[name]: float(of.mean()) for name, of in errors.items()}
+        if on.window is None:
+            return {f"mse_{name}": value for name, value in mse.items()} | {"noise": self.noise}
+        found = {f"psnr_{name}": psnr(value) for name, value in mse.items()}
+        gain = found["psnr_method"] - found["psnr_in"]
+        return found | {"gain": gain, "noise": self.noise, "window": on.window}
 
 
 def _in_range(estimate: Array) -> Array:

@@ -143,6 +143,11 @@ def _check(scores: Any, where: str) -> None:
     for name, entry in representations(scores).items():
         if not isinstance(entry, dict) or not _number(entry.get("effective_rank"), 0, float("inf")):
             raise UserError(f"{where}: '{name}' has no effective_rank; run `diabolo evaluate` again")
+        measures = entry.get("measures", {})
+        if not isinstance(measures, dict) or not all(isinstance(found, dict) for found in measures.values()):
+            raise UserError(
+                f"{where}: 'measures' of '{name}' are not one object each; run `diabolo evaluate` again"
+            )
         for probe in PROBES.entries.keys() & entry.keys():
             if not isinstance(entry[probe], dict) or not _number(entry[probe].get("accuracy"), 0, 1):
                 raise UserError(

@@ -1,6 +1,5 @@
 """The page: what a run found, in one HTML file that needs nothing else to be read."""
 
-import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,8 @@ from PIL import Image
 from diabolo.files import write_bytes, write_text
 from diabolo.report import figures, projection
 from diabolo.report.figures import Array
-from diabolo.report.table import probe_title, table
+from diabolo.report.measures import Measured
+from diabolo.report.table import number, probe_title, table
 
 LAYERS = 8  # in which points are drawn, so that no class lies on top of all others
 FEWEST_POINTS = 5
@@ -69,6 +69,7 @@ class Content:
     verdict: Sequence[str] = ()
     scores: Mapping[str, Any] = field(default_factory=dict)
     references: Sequence[str] = ("pixels", "pca", "random", "supervised")
+    measures: Sequence[Measured] = ()
     metrics: Sequence[Mapping[str, Any]] = ()
     reconstructions: Reconstructions | None = None
     latents: Latents | None = None
@@ -101,14 +102,6 @@ def write(folder: Path, content: Content) -> Path:
     path = folder / "report.html"
     write_text(path, html)
     return path
-
-
-def number(value: float) -> str:
-    """A figure of any size in about four digits: 12345.6 → 12,346; 0.0123456 → 0.01235."""
-    if not math.isfinite(value):
-        return str(value)
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return text.replace("-", "−")
 
 
 def _curves(folder: Path, metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The score table: accuracies in percent, the run's own representations against the references."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,14 @@ def table(scores: Mapping[str, Any], references: Sequence[str] = ()) -> Table:
         for name, entry in entries.items()
     ]
     return Table([probe_title(probe) for probe in probes], rows)
+
+
+def number(value: float) -> str:
+    """A figure of any size in about four digits: 12345.6 → 12,346; 0.0123456 → 0.01235."""
+    if not math.isfinite(value):
+        return str(value)
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return text.replace("-", "−")
 
 
 def probe_title(probe: str) -> str:

@@ -10,8 +10,7 @@ import torch
 
 from diabolo import generation
 from diabolo.data.images import Images
-from diabolo.errors import UserError, unknown
-from diabolo.evaluation.anomaly import anomaly_scores, held_out_auroc
+from diabolo.evaluation.anomaly import anomaly_scores, held_out_auroc, held_out_labels
 from diabolo.generation import Array, Coder
 from diabolo.report.figures import reconstructions
 from diabolo.run import Run
@@ -49,7 +48,7 @@ def anomalies(
     run, show = opened(run), Show(quiet)
     images, train = images_of(run, data, show), splits_of(run, data).train
     held_out = held_out or run.recipe.data.without
-    left_out = _positions(held_out, images, train)
+    left_out = held_out_labels(held_out, images, train)
     scores, missing = anomaly_scores(
         run.method, train, images, samples=samples, neighbours=neighbours, seed=seed
     )
@@ -66,19 +65,6 @@ def anomalies(
     arrays |= {f"auroc_{name}": np.array(value) for name, value in found.items()}
     picture = reconstructions(_rows(run, images, scores, found)) if pictured(run) else None
     return write(run, out, "anomalies", arrays, picture, show)
-
-
-def _positions(held_out: Sequence[str], images: Images, train: Images) -> list[int]:
-    """The labels of the classes that were held out. Raises `UserError` where training saw one of them."""
-    seen = set() if train.labels is None else {train.classes[i] for i in train.labels.unique() if i >= 0}
-    for name in held_out:
-        if name not in images.classes:
-            raise unknown("class", name, images.classes)
-        if name in seen:
-            raise UserError(
-                f"class '{name}' is among the training images: train without it to find it anomalous"
-            )
-    return [images.classes.index(name) for name in held_out]
 
 
 def _rows(run: Run, images: Images, scores: dict[str, Array], found: dict[str, float]) -> dict[str, Array]:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from diabolo.evaluation.suite import representations
+from diabolo.report.measures import measures_of
 from diabolo.tables import PROBES
 from diabolo.training.loop import Event
 
@@ -27,7 +28,7 @@ class Show:
         self.console.print(text, markup=False, soft_wrap=True)
 
     def scores(self, scores: dict[str, Any]) -> None:
-        """The table of every scored representation, and the verdict below it."""
+        """The table of every scored representation, the measures, and the verdict."""
         rows = representations(scores)
         probes = list(
             dict.fromkeys(probe for entry in rows.values() for probe in entry if probe in PROBES.entries)
@@ -43,6 +44,10 @@ class Show:
             style = None if name.startswith("encoder") else "dim"
             table.add_row(name, str(entry["width"]), *values, f"{entry['effective_rank']:.1f}", style=style)
         self.console.print(table)
+        for one in measures_of(scores):
+            self.note(f"{one.name}: {', '.join(map(str, one.figures))}")
+            for note in one.notes:
+                self.note(f"  {note}")
         for line in scores.get("verdict", ()):
             self.note(line)
 

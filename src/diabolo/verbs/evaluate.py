@@ -15,17 +15,19 @@ from diabolo.data.images import Splits
 from diabolo.errors import UserError
 from diabolo.evaluation import references
 from diabolo.evaluation.features import Features, features_of, load_features
+from diabolo.evaluation.measures import Subject, build_measures, check_measures, measured, on_random
 from diabolo.evaluation.suite import Scored, as_score, needing, score, write_scores
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
-from diabolo.recipe import Evaluation
-from diabolo.run import Run
-from diabolo.tables import PROBES
+from diabolo.recipe import Evaluation, Recipe
+from diabolo.run import Own, Run
+from diabolo.tables import MEASURES, PROBES
 from diabolo.training.loop import Feed
 from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Show
 from diabolo.verbs.page import write_report
 from diabolo.verbs.reading import opened, splits_of
+from diabolo.views.pipeline import views_at_hand
 
 DEFAULT_PROBES = ("linear", "mlp", "knn")
 Specs = list[dict[str, Any]]
@@ -36,6 +38,7 @@ def evaluate(
     *,
     out: str | Path | None = None,
     probes: Sequence[str] | None = None,
+    measures: Sequence[str] | None = None,
     space: str | None = None,
     data: Splits | None = None,
     quiet: bool = False,
@@ -43,8 +46,9 @@ def evaluate(
     """Score a run, or anyone's features, and return the table as `scores.json` holds it.
 
     what: a run or its folder; or features, or an `.npz` of them (see `load_features`).
-    A run is scored as its recipe says, which renews its `scores.json` and `report.html`. Other `probes` (by
-    name) or another `space` ("h", "z", "map") leave the folder as it is. data: the splits of a run that was
+    A run is scored as its recipe says, which renews its `scores.json` and `report.html`. With `probes` or
+    `measures`, by name, it is scored by these alone, a measure with the recipe's settings where that has it;
+    this, or another `space` ("h", "z", "map"), leaves the folder as it is. data: the splits of a run that was
     trained on arrays. out: a JSON file to write the table to.
     """
     show = Show(quiet)
@@ -52,16 +56,18 @@ def evaluate(
     if isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir()):
         run = opened(what)
         splits = splits_of(run, data)
-        if chosen is None and space is None:
+        settings = run.recipe.evaluation
+        if chosen is not None or measures is not None:
+            settings = replace(settings, probes=chosen or [], measures=_named(measures or (), settings))
+        if settings is run.recipe.evaluation and space is None:
             with run.lock():
                 scores = score_run(run, splits, show)
         else:
-            settings = run.recipe.evaluation
-            settings = replace(
-                settings, probes=chosen or settings.probes, space=space or settings.space, also=()
-            )
+            settings = replace(settings, space=space or settings.space, also=())
             scores, _ = _scores(run, splits, settings, show)
     else:
+        if measures:
+            raise UserError(f"measure '{measures[0]}' reads a trained method: it needs a run, not features")
         features = what if isinstance(what, Features) else load_features(str(what))
         specs = _specs(chosen, features)
         if training := needing("method", specs):
@@ -94,45 +100,58 @@ class _Own:
 def _scores(run: Run, splits: Splits, settings: Evaluation, show: Show) -> tuple[dict[str, Any], _Own]:
     """The table of a run: its representation in each space, the references, and the verdict."""
     space, seed = settings.space or run.method.spaces[0], run.recipe.seed
+    measures = settings.measures or []
+    subject = subject_of(run.recipe, run.own, run.method, splits, space)
+    check_measures(build_measures(measures), subject)
     show.note(f"scoring {space}")
     features = features_of(partial(run.method.represent, space=space), splits, run.device)
     specs = _specs(settings.probes, features)
     own = _Own(features, score(features, specs, seed))
     scores: dict[str, Any] = {
-        "encoder": {"space": space} | own.scored.scores | _tuned(run.method, space, specs, splits, run)
+        "encoder": {"space": space}
+        | own.scored.scores
+        | _tuned(run.method, space, specs, splits, run)
+        | _measured(measures, subject, show)
     }
     for other in settings.also:
         represented = features_of(partial(run.method.represent, space=other), splits, run.device)
         scores[f"encoder.{other}"] = {"space": other} | score(represented, specs, seed).scores
     if settings.references:
         show.note("scoring the references: the untrained encoder, PCA, raw pixels")
-        scores |= _references(
-            run, splits, specs, {"random": space} | {f"random.{o}": o for o in settings.also}
-        )
+        rows = {"random": space} | {f"random.{o}": o for o in settings.also}
+        scores |= _references(run, subject, specs, on_random(measures), rows, show)
         scores |= _projections(run, splits, specs, features.width)
     scores["verdict"] = verdict(scores)
     show.scores(scores)
     return scores, own
 
 
-def _references(run: Run, splits: Splits, specs: Specs, rows: dict[str, str]) -> dict[str, Any]:
+def _references(
+    run: Run, subject: Subject, specs: Specs, measures: Specs, rows: dict[str, str], show: Show
+) -> dict[str, Any]:
     """The untrained twin in each space: row → scores. An untrained run is its own twin."""
     if run.recipe.training.epochs == 0:
         return {}
-    recipe = run.recipe.to_dict()
+    splits, recipe = subject.splits, run.recipe.to_dict()
     architecture = {key: recipe[key] for key in ("encoder", "decoder", "method", "views")}
     scores = {}
     for row, space in rows.items():
         key = _key(run, splits, specs) | {"row": row, "space": space, **architecture}
+        here = measures if row == "random" else []
+        if here:
+            key |= {"measures": here, "without": list(subject.without)}
 
-        def compute(row: str = row, space: str = space) -> dict[str, Any]:
+        def compute(row: str = row, space: str = space, here: Specs = here) -> dict[str, Any]:
             twin = untrained(run, splits)
             features = features_of(partial(twin.represent, space=space), splits, run.device)
             tuned = _tuned(twin, space, specs, splits, run) if row == "random" else {}
-            return {"space": space} | score(features, specs, run.recipe.seed).scores | tuned
+            scored = score(features, specs, run.recipe.seed).scores
+            found = _measured(here, replace(subject, method=twin), show)
+            return {"space": space} | scored | tuned | found
 
-        # What the user's own module is cannot be told from its name.
-        known = recipe["encoder"]["name"] != CUSTOM
+        # What the user's own modules and views are cannot be told from their names.
+        own_views = bool(here) and {"name": CUSTOM} in recipe["views"]["transforms"]
+        known = recipe["encoder"]["name"] != CUSTOM and not own_views
         scores[row] = references.cached(key, compute) if known else compute()
     return scores
 
@@ -170,6 +189,32 @@ def untrained(run: Run, splits: Splits) -> Method:
     method = run.build().to(run.device)
     estimate_statistics(method, Feed(splits.train, [], 1, run.recipe.seed, run.device))
     return method
+
+
+def subject_of(recipe: Recipe, own: Own, method: Method, splits: Splits, space: str | None = None) -> Subject:
+    """A method as measures look at it, in the recipe's space unless another is given."""
+    return Subject(
+        method,
+        splits,
+        space or recipe.evaluation.space or method.spaces[0],
+        views_at_hand(recipe, own.transforms),
+        recipe.data.without,
+        recipe.seed,
+    )
+
+
+def _named(names: Sequence[str], settings: Evaluation) -> Specs:
+    """The measures to run: as the recipe has them, else with their defaults."""
+    own = {spec["name"]: spec for spec in settings.measures or ()}
+    return [own.get(name) or MEASURES.complete(name, "measure") for name in names]
+
+
+def _measured(specs: Specs, subject: Subject, show: Show) -> dict[str, Any]:
+    """The entry "measures" of a row, where there are any."""
+    if not specs:
+        return {}
+    show.note(f"measuring {', '.join(spec['name'] for spec in specs)}")
+    return {"measures": measured(build_measures(specs), subject)}
 
 
 def _specs(chosen: Specs | None, features: Features) -> Specs:

@@ -22,13 +22,14 @@ from diabolo.data.splits import load, split
 from diabolo.distributed import alone, world_size
 from diabolo.errors import UserError
 from diabolo.evaluation.features import probe_images
+from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.recipe import Data, Recipe, complete_for, compose, read_recipe
 from diabolo.run import Own, Run, TakenError
 from diabolo.tables import METHODS
 from diabolo.training.loop import Feed
 from diabolo.verbs.console import Show
-from diabolo.verbs.evaluate import score_run
+from diabolo.verbs.evaluate import score_run, subject_of
 from diabolo.verbs.sitting import train_run, warm_start
 from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
@@ -227,6 +228,7 @@ def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own) -> None:
         raise UserError(
             f"a first batch does not pass through method '{recipe.method['name']}': {reason}"
         ) from None
+    check_measures(build_measures(evaluation.measures or ()), subject_of(recipe, own, method, splits))
 
 
 def _check_labels(recipe: Recipe, splits: Splits) -> None:

@@ -99,26 +99,23 @@ def denoise(
     run, show = opened(run), Show(quiet)
     method = generation.coder(run.method)
     images, splits = images_of(run, data, show), splits_of(run, data)
-    width = generation.code_width(method, images.shape)
-    denoisers: dict[str, denoising.Denoiser] = {
-        "noisy": lambda noisy: noisy,
-        "denoised": denoising.method_denoiser(method),
-        "pca": denoising.pca_denoiser(splits.train, width),
+    bench = denoising.bench(method, splits, noise, seed)
+    titles = {
+        "noisy": "noisy",
+        "denoised": "denoised",
+        "pca": f"PCA, {bench.width} components",
+        "wiener": f"Wiener filter, {bench.window} × {bench.window}",
     }
-    titles = {"noisy": "noisy", "denoised": "denoised", "pca": f"PCA, {width} components"}
-    arrays: Arrays = {"width": np.array(width)}
-    if pictured(run):
-        window = denoising.choose_window(splits.validation, noise, seed)
-        arrays["window"] = np.array(window)
-        denoisers["wiener"] = denoising.wiener_denoiser(window, noise)
-        titles["wiener"] = f"Wiener filter, {window} × {window}"
+    arrays: Arrays = {"width": np.array(bench.width)}
+    if bench.window is not None:
+        arrays["window"] = np.array(bench.window)
     few = images.take(torch.arange(min(n, len(images))))
     clean = few.floats().numpy()
     noisy = np.concatenate([after for _, after in denoising.noisy_batches(few, noise, seed)])
     arrays["original"] = few.pixels.numpy()
     rows = {"original": clean}
-    for name, errors in denoising.denoising_errors(denoisers, images, noise, seed).items():
-        arrays |= {name: denoisers[name](noisy), **_measured(f"_{name}", errors, pictured(run))}
+    for name, errors in denoising.denoising_errors(bench.denoisers, images, noise, seed).items():
+        arrays |= {name: bench.denoisers[name](noisy), **_measured(f"_{name}", errors, pictured(run))}
         title = f"{titles[name]}: {_gain(name, arrays)}"
         show.note(title)
         rows[title] = arrays[name]

@@ -13,6 +13,7 @@ from diabolo.data.images import Images, Splits
 from diabolo.evaluation.features import Features, probe_images
 from diabolo.methods.base import Generative
 from diabolo.report import page
+from diabolo.report.measures import measures_of
 from diabolo.run import Run
 from diabolo.verbs.console import duration
 from diabolo.verbs.reading import view_of
@@ -32,6 +33,7 @@ def write_report(run: Run, splits: Splits, features: Features, predictions: dict
             summary=_summary(run),
             verdict=scores["verdict"],
             scores=scores,
+            measures=measures_of(scores),
             metrics=run.metrics,
             reconstructions=_reconstructions(run, test),
             latents=_latents(features, test),

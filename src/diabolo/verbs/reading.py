@@ -16,6 +16,7 @@ from diabolo.recipe import Data
 from diabolo.run import Run
 from diabolo.seeds import generator
 from diabolo.verbs.console import Show
+from diabolo.views.pipeline import views_at_hand
 
 Looked = str | Path | Images | Splits | None
 
@@ -67,12 +68,10 @@ def images_of(run: Run, data: Looked, show: Show) -> Images:
 def view_of(run: Run, images: Images, seed: int) -> NDArray[np.float32] | None:
     """One view of each image through the run's augmentations: [n, *shape].
 
-    None where it has none, or where they are objects of the user's that were not passed again.
+    None where none are at hand.
     """
-    if {"name": CUSTOM} in run.recipe.views.transforms and run.own.transforms is None:
-        return None
-    [pipeline, *_] = run.pipelines()
-    if not pipeline.transforms:
+    pipeline = views_at_hand(run.recipe, run.own.transforms)
+    if pipeline is None:
         return None
     drawn = pipeline.draw(len(images), images.shape, generator("view", seed))
     return pipeline.apply(images.floats(), drawn)[:, 0].numpy()

@@ -103,3 +103,14 @@ def build_pipelines(recipe: Recipe, custom: Sequence[View] | None = None) -> lis
                 views = list(custom)
             pipelines.append(Pipeline(views, group.count))
     return pipelines
+
+
+def views_at_hand(recipe: Recipe, custom: Sequence[View] | None = None) -> Pipeline | None:
+    """The views of a complete recipe, to look at; `custom` as for `build_pipelines`.
+
+    None where it has no augmentations, or where they are objects of the user's that were not passed again.
+    """
+    if {"name": CUSTOM} in recipe.views.transforms and custom is None:
+        return None
+    [pipeline, *_] = build_pipelines(recipe, custom)
+    return pipeline if pipeline.transforms else None

@@ -1,0 +1,81 @@
+"""Measures: what a run's scores hold beside the accuracies of probes, read from the trained method itself.
+
+A measure is built with its settings and called with a `Subject`. It chooses nothing on test.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from diabolo.data.images import Splits
+from diabolo.distributed import alone
+from diabolo.errors import UserError
+from diabolo.methods.base import Method
+from diabolo.tables import MEASURES
+from diabolo.views.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a measure looks at: a method in evaluation mode, on its device, and the data of its run.
+
+    space: the representation that is scored. views: those of the training, where it had any that are at hand.
+    without: the classes that training went without. seed: of the run.
+    """
+
+    method: Method
+    splits: Splits
+    space: str
+    views: Pipeline | None = None
+    without: tuple[str, ...] = ()
+    seed: int = 0
+
+
+class Measure:
+    """A way to read a trained method. Its keyword-only parameters are the recipe's settings."""
+
+    on_random: ClassVar[bool] = False  # whether it says something of the untrained twin, and cheaply
+
+    def check(self, subject: Subject) -> None:
+        """Raise `UserError`, with the reason, where it has no answer; of an untrained method too."""
+
+    def __call__(self, subject: Subject) -> dict[str, Any]:
+        """Plain numbers, texts and lists, ready for JSON; a "note" is what a reader should know of them."""
+        raise NotImplementedError
+
+
+Measures = Mapping[str, Measure]
+
+
+def build_measures(specs: Iterable[Mapping[str, Any]]) -> dict[str, Measure]:
+    """The measures of completed specs, by name."""
+    return {spec["name"]: MEASURES.build(spec) for spec in specs}
+
+
+def on_random(specs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The completed specs of the measures that are read on the untrained twin as well."""
+    return [dict(spec) for spec in specs if MEASURES.load(spec["name"]).on_random]  # type: ignore[attr-defined]
+
+
+def check_measures(measures: Measures, subject: Subject) -> None:
+    """Raise `UserError` for the first measure that the method or the data do not support."""
+    for name, measure in measures.items():
+        try:
+            with alone():
+                measure.check(subject)
+        except UserError as reason:
+            raise UserError(f"measure '{name}': {reason}") from None
+
+
+def measured(measures: Measures, subject: Subject) -> dict[str, dict[str, Any]]:
+    """What each measure finds, and the seconds it took."""
+    results = {}
+    for name, measure in measures.items():
+        started = time.perf_counter()
+        with alone():  # one process scores, while others may still be there
+            found = measure(subject)
+        results[name] = found | {"seconds": round(time.perf_counter() - started, 2)}
+    return results

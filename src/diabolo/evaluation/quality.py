@@ -1,0 +1,65 @@
+"""How good an image is beside another: the structural similarity, and the measure of reconstructions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from diabolo.evaluation.measures import Measure, Subject
+from diabolo.generation import Array, batches, coder, psnr, reconstruct, squared_error
+
+RADIUS, SIGMA = 5, 1.5  # of the Gaussian window, 11 pixels wide
+K1, K2 = 0.01, 0.03
+
+
+def ssim(a: Array, b: Array) -> Array:
+    """The mean structural similarity of images [n, C, H, W] in [0, 1] (Wang et al. 2004, eq. 13 and 17): [n].
+
+    Means, variances and covariance are weighted by a Gaussian window of 11 × 11 pixels, σ = 1.5, with
+    K₁ = 0.01 and K₂ = 0.03. Every window that lies within the image counts, in each channel, all alike; so
+    sides are 11 pixels or more. The images are not scaled down first.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    def windowed(x: Array) -> Array:
+        blurred = gaussian_filter(x, SIGMA, radius=RADIUS, axes=(2, 3))
+        return blurred[:, :, RADIUS:-RADIUS, RADIUS:-RADIUS]
+
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    mean_a, mean_b = windowed(a), windowed(b)
+    variances = windowed(a * a) - mean_a**2 + windowed(b * b) - mean_b**2
+    covariance = windowed(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + K1**2) / (mean_a**2 + mean_b**2 + K1**2)
+    contrast_and_structure = (2 * covariance + K2**2) / (variances + K2**2)
+    return (luminance * contrast_and_structure).mean(axis=(1, 2, 3))
+
+
+class Reconstruction(Measure):
+    """How near the reconstructions of test, as they come out, are to the images.
+
+    "mse": mean squared error per pixel in [0, 1] (of vectors per dimension, in their units). Of images also
+    "psnr", in decibels, of that mean error; and "ssim", the mean over images, where both sides have the 11
+    pixels of its window.
+    """
+
+    def check(self, subject: Subject) -> None:
+        coder(subject.method)
+
+    def __call__(self, subject: Subject) -> dict[str, Any]:
+        method, test = coder(subject.method), subject.splits.test
+        images = len(test.shape) == 3
+        windows = images and min(test.shape[1:]) > 2 * RADIUS
+        errors, similarities = [], []
+        for x in batches(test):
+            y = reconstruct(method, x)
+            errors.append(squared_error(x, y))
+            if windows:
+                similarities.append(ssim(x, y))
+        mse = float(np.concatenate(errors).mean())
+        found = {"mse": mse}
+        if images:
+            found["psnr"] = psnr(mse)
+        if windows:
+            found["ssim"] = float(np.concatenate(similarities).mean())
+        return found

@@ -1,0 +1,148 @@
+"""How measures reach the scores of a run, its report and the command line; each has a test of its own."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import diabolo
+from diabolo.cli import main
+from diabolo.components import Entry
+from diabolo.data.splits import load
+from diabolo.evaluation.measures import Measure, Subject
+from diabolo.recipe import Data
+from diabolo.run import Run
+from diabolo.tables import MEASURES
+
+QUICK = ["training.batch_size=32", "encoder={name: mlp, widths: [32]}", "evaluation.probes=[knn]"]
+
+
+class Told(Measure):
+    """Says what it was asked of."""
+
+    on_random = True
+
+    def __init__(self, *, answer: int = 42) -> None:
+        self.answer = answer
+
+    def check(self, subject: Subject) -> None:
+        if self.answer == 13:
+            raise diabolo.UserError("it brings bad luck")
+
+    def __call__(self, subject: Subject) -> dict[str, Any]:
+        weight = float(next(subject.method.parameters()).detach().abs().sum())
+        return {"answer": self.answer, "weight": weight, "space": subject.space, "note": "as told"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def told() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MEASURES.entries, "told", Entry(f"{__name__}:Told", "Says what it was asked of"))
+        yield
+
+
+def fit(folder: Path, method: str, *settings: str, evaluate: bool = True) -> Run:
+    return diabolo.fit(
+        "digits",
+        method,
+        epochs=1,
+        out=folder / "run",
+        settings=[*QUICK, *settings],
+        evaluate=evaluate,
+        quiet=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    measures = "[reconstruction, {name: denoising, noise: 0.2}, anomaly, {name: told, answer: 7}]"
+    settings = [f"evaluation.measures={measures}", "data.without=['0', '7']"]
+    return fit(tmp_path_factory.mktemp("measured"), "vae", *settings)
+
+
+def test_a_run_holds_its_measures_and_its_twin_those_that_mean_something(run: Run) -> None:
+    own, twin = (run.scores[row]["measures"] for row in ("encoder", "random"))
+    assert list(own) == ["reconstruction", "denoising", "anomaly", "told"]
+    assert list(twin) == ["anomaly", "told"]
+    assert (own["told"]["answer"], own["told"]["space"]) == (7, "z")
+    assert own["told"]["weight"] != twin["told"]["weight"]
+    assert own["anomaly"]["knn"] != twin["anomaly"]["knn"]
+    assert all(found["seconds"] >= 0 for found in (*own.values(), *twin.values()))
+    assert not [row for row in ("pca", "pixels") if "measures" in run.scores[row]]
+
+
+def test_measures_and_verbs_find_the_same(run: Run, tmp_path: Path) -> None:
+    own = run.scores["encoder"]["measures"]
+    arrays = diabolo.reconstruct(run, out=tmp_path, quiet=True)
+    for name in ("mse", "psnr"):
+        assert own["reconstruction"][name] == pytest.approx(float(arrays[name]))
+    arrays = diabolo.denoise(run, noise=0.2, out=tmp_path, quiet=True)
+    for name, other in {"in": "noisy", "method": "denoised", "pca": "pca", "wiener": "wiener"}.items():
+        assert own["denoising"][f"psnr_{name}"] == pytest.approx(float(arrays[f"psnr_{other}"]))
+    assert own["denoising"]["gain"] == pytest.approx(
+        float(arrays["psnr_denoised"]) - float(arrays["psnr_noisy"])
+    )
+    assert own["denoising"]["window"] == arrays["window"]
+    arrays = diabolo.anomalies(run, out=tmp_path, quiet=True)
+    for name in ("reconstruction", "nll", "knn"):
+        assert own["anomaly"][name] == pytest.approx(float(arrays[f"auroc_{name}"]))
+    assert own["anomaly"]["held_out"] == ["0", "7"]
+
+
+def test_the_report_shows_the_figures_and_what_to_know_of_them(run: Run) -> None:
+    page = " ".join((run.folder / "report.html").read_text("utf-8").split())
+    assert '<section id="measures">' in page
+    assert f"<dt>PSNR (dB)</dt><dd>{run.scores['encoder']['measures']['reconstruction']['psnr']:.4g}" in page
+    assert '<p class="note">as told</p>' in page
+    assert "untrained" in page
+
+
+def test_the_command_line_takes_one_with_the_settings_of_the_recipe(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run.folder / "scores.json").read_text()
+    out = tmp_path / "scores.json"
+    assert main(["evaluate", str(run.folder), "--measure", "told", "--out", str(out)]) == 0
+    shown = capsys.readouterr().err
+    assert "told: answer 7, weight" in shown
+    assert "  as told" in shown
+    scores = json.loads(out.read_text())
+    assert list(scores["encoder"]["measures"]) == ["told"]
+    assert scores["encoder"]["measures"]["told"]["answer"] == 7
+    assert "knn" not in scores["encoder"]
+    assert main(["evaluate", str(run.folder), "--probe", "knn", "--out", str(out)]) == 0
+    assert "measures" not in json.loads(out.read_text())["encoder"]
+    scores = diabolo.evaluate(run, measures=["reconstruction"], probes=["knn"], space="h", quiet=True)
+    assert {"knn", "measures"} <= scores["encoder"].keys()
+    assert (run.folder / "scores.json").read_text() == before
+
+
+def test_a_measure_that_is_not_in_the_recipe_has_its_defaults(tmp_path: Path) -> None:
+    run = fit(tmp_path, "ae", evaluate=False)
+    scores = diabolo.evaluate(run, measures=["told"], quiet=True)
+    assert scores["encoder"]["measures"]["told"]["answer"] == 42
+    assert scores["random"]["measures"]["told"]["answer"] == 42
+    assert not run.scored
+
+
+def test_what_has_no_answer_is_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(diabolo.UserError, match=r"^measure 'reconstruction': SimCLR has no decoder"):
+        fit(tmp_path, "simclr", "evaluation.measures=[reconstruction]")
+    with pytest.raises(diabolo.UserError, match=r"^measure 'told': it brings bad luck"):
+        fit(tmp_path, "ae", "evaluation.measures=[{name: told, answer: 13}]")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_has_no_answer_is_refused_before_scoring(tmp_path: Path) -> None:
+    run = fit(tmp_path, "simclr", evaluate=False)
+    with pytest.raises(diabolo.UserError, match=r"^measure 'reconstruction': SimCLR has no decoder"):
+        diabolo.evaluate(run, measures=["reconstruction"], quiet=True)
+
+
+def test_features_have_no_method_to_measure(tmp_path: Path) -> None:
+    run = fit(tmp_path, "ae", evaluate=False)
+    diabolo.embed(run, load(Data(name="digits")).test, out=tmp_path / "z.npz", quiet=True)
+    with pytest.raises(diabolo.UserError, match="measure 'told' reads a trained method: it needs a run"):
+        diabolo.evaluate(tmp_path / "z.npz", measures=["told"], quiet=True)
