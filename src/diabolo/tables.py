@@ -239,6 +239,7 @@ MEASURES = Table(
     {
         "reconstruction": Entry("diabolo.evaluation.quality:Reconstruction", "MSE, PSNR and SSIM on test"),
         "bound": Entry("diabolo.evaluation.bound:Bound", "Bound on −log p(x), by importance sampling"),
+        "copying": Entry("diabolo.evaluation.quality:Copying", "Reconstructions of shuffled pixels"),
         "pca-subspace": Entry("diabolo.evaluation.subspace:PCASubspace", "Reconstructions beside PCA's"),
         "denoising": Entry("diabolo.evaluation.denoising:Denoising", "PSNR beside PCA and a Wiener filter"),
         "anomaly": Entry("diabolo.evaluation.anomaly:Anomaly", "AUROC for the classes of data.without"),

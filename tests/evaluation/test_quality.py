@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from diabolo.errors import UserError
 from diabolo.evaluation.measures import Subject
-from diabolo.evaluation.quality import Reconstruction, ssim
+from diabolo.evaluation.quality import Copying, Reconstruction, ssim
 from tests.evaluation.subjects import Coded, noise_splits, plain_subject
 
 
@@ -84,3 +84,17 @@ def test_a_method_without_a_decoder_is_refused(digits):
     method = Random(Backbone(torch.nn.Flatten(), (1, 8, 8)))
     with pytest.raises(UserError, match="Random has no decoder"):
         Reconstruction().check(Subject(method, digits, "h"))
+
+
+def test_what_copies_rebuilds_shuffled_pixels_and_what_knows_the_images_does_not():
+    splits = noise_splits((1, 4, 4))
+    splits.test.pixels[:, :, 2:] = 0  # all that the images have in common: an empty half
+
+    def keep_the_upper_half(z):
+        return z * (torch.arange(16) < 8)
+
+    copies = Copying()(plain_subject(Coded(lambda z: z, (1, 4, 4)), splits))
+    knows = Copying()(plain_subject(Coded(keep_the_upper_half, (1, 4, 4)), splits))
+    assert copies == {"mse": 0, "mse_straight": 0}
+    assert knows["mse_straight"] == 0
+    assert knows["mse"] > 0.01

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+import torch
 
 from diabolo.evaluation.measures import Measure, Subject
 from diabolo.generation import Array, batches, coder, psnr, reconstruct, squared_error
+from diabolo.seeds import generator
 
 RADIUS, SIGMA = 5, 1.5  # of the Gaussian window, 11 pixels wide
 K1, K2 = 0.01, 0.03
@@ -63,3 +66,26 @@ class Reconstruction(Measure):
         if windows:
             found["ssim"] = float(np.concatenate(similarities).mean())
         return found
+
+
+class Copying(Measure):
+    """How well test images come back once their pixels are shuffled, all by one permutation.
+
+    Nothing of the kind was trained on, and nothing but the order of the pixels is new. A code that holds what
+    images have in common cannot rebuild them; one with room for everything copies them too.
+
+    "mse": mean squared error per pixel. "mse_straight": of the same images as they are.
+    """
+
+    def check(self, subject: Subject) -> None:
+        coder(subject.method)
+
+    def __call__(self, subject: Subject) -> dict[str, Any]:
+        method, test = coder(subject.method), subject.splits.test
+        order = torch.randperm(math.prod(test.shape), generator=generator("copying")).numpy()
+        errors: dict[str, list[Array]] = {"mse": [], "mse_straight": []}
+        for x in batches(test):
+            shuffled = x.reshape(len(x), -1)[:, order].reshape(x.shape)
+            for name, image in (("mse", shuffled), ("mse_straight", x)):
+                errors[name].append(squared_error(image, reconstruct(method, image)))
+        return {name: float(np.concatenate(parts).mean()) for name, parts in errors.items()}

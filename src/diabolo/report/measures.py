@@ -9,6 +9,7 @@ from diabolo.report.table import number
 # What a figure is called where its key is no word; by the measure's name.
 LABELS: Mapping[str, Mapping[str, str]] = {
     "reconstruction": {"mse": "MSE", "psnr": "PSNR (dB)", "ssim": "SSIM"},
+    "copying": {"mse": "MSE, pixels shuffled", "mse_straight": "MSE"},
     "bound": {"nats": "−log p (nats, at most)", "negative_elbo": "−ELBO (nats)"},
     "pca-subspace": {"mse": "MSE", "mse_pca": "MSE of PCA", "angle": "largest angle (°)"},
     "denoising": {

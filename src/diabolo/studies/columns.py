@@ -50,6 +50,7 @@ COLUMNS = {
     "samples": Column("K", ("measures", "bound", "samples"), digits=0),
     "mse-to-pca": Column("MSE / PCA's", ("measures", "pca-subspace", "ratio"), digits=3, rises=False),
     "angle": Column("largest angle, °", ("measures", "pca-subspace", "angle"), rises=False),
+    "shared": Column("subspace shared", ("measures", "pca-subspace", "shared"), digits=4),
     "denoised": Column("PSNR out, dB", ("measures", "denoising", "psnr_method")),
     "noisy": Column("PSNR in, dB", ("measures", "denoising", "psnr_in")),
     "denoised-gain": Column("gain, dB", ("measures", "denoising", "gain")),
