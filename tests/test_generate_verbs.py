@@ -197,9 +197,31 @@ def test_scores_that_do_not_exist_are_named_with_their_reason(tmp_path, capsys):
     arrays = diabolo.anomalies(run)
     assert set(arrays) == {"knn", "names", "labels", "classes"}
     assert "no score by reconstruction error: SimCLR has no decoder" in capsys.readouterr().err
-    for verb in (diabolo.reconstruct, diabolo.denoise, diabolo.sample, diabolo.interpolate, diabolo.traverse):
-        with pytest.raises(diabolo.UserError, match="SimCLR has no decoder"):
-            verb(run, quiet=True)
+
+
+def test_a_method_without_a_decoder_gets_one_and_keeps_it(tmp_path, splits, capsys):
+    run = train(tmp_path, "simclr", epochs=2)
+    arrays = diabolo.reconstruct(run)
+    assert "simclr has no decoder: training one" in capsys.readouterr().err
+    mean_image = splits.train.floats().mean(0)
+    baseline = float((splits.test.floats() - mean_image).square().mean())
+    assert float(arrays["mse"]) < 0.7 * baseline  # the representation tells the images apart
+
+    before = {name: tensor.clone() for name, tensor in run.method.state_dict().items()}
+    again = diabolo.reconstruct(Run.open(run.folder))
+    assert "has no decoder" not in capsys.readouterr().err
+    np.testing.assert_array_equal(again["output"], arrays["output"])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.method.state_dict().items())
+
+    diabolo.interpolate(run, quiet=True)
+    diabolo.traverse(run, quiet=True)
+    assert diabolo.sample(run, source="latents", quiet=True)["images"].shape == (64, 1, 8, 8)
+    assert {"psnr_denoised", "psnr_pca"} < set(diabolo.denoise(run, quiet=True))
+    with pytest.raises(diabolo.UserError, match="no prior"):
+        diabolo.sample(run, quiet=True)
+    (run.folder / "decoder.safetensors").write_bytes(b"damaged")
+    with pytest.raises(diabolo.UserError, match="not a readable model file"):
+        diabolo.reconstruct(run, quiet=True)
 
 
 def test_vectors_give_arrays_and_no_picture(tmp_path):

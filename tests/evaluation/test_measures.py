@@ -128,8 +128,8 @@ def test_a_measure_that_is_not_in_the_recipe_has_its_defaults(tmp_path: Path) ->
 
 
 def test_what_has_no_answer_is_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(diabolo.UserError, match=r"^measure 'reconstruction': SimCLR has no decoder"):
-        fit(tmp_path, "simclr", "evaluation.measures=[reconstruction]")
+    with pytest.raises(diabolo.UserError, match=r"^measure 'copying': SimCLR has no decoder"):
+        fit(tmp_path, "simclr", "evaluation.measures=[copying]")
     with pytest.raises(diabolo.UserError, match=r"^measure 'told': it brings bad luck"):
         fit(tmp_path, "ae", "evaluation.measures=[{name: told, answer: 13}]")
     assert not (tmp_path / "run").exists()
@@ -137,8 +137,8 @@ def test_what_has_no_answer_is_refused_before_training(tmp_path: Path) -> None:
 
 def test_what_has_no_answer_is_refused_before_scoring(tmp_path: Path) -> None:
     run = fit(tmp_path, "simclr", evaluate=False)
-    with pytest.raises(diabolo.UserError, match=r"^measure 'reconstruction': SimCLR has no decoder"):
-        diabolo.evaluate(run, measures=["reconstruction"], quiet=True)
+    with pytest.raises(diabolo.UserError, match=r"^measure 'copying': SimCLR has no decoder"):
+        diabolo.evaluate(run, measures=["copying"], quiet=True)
 
 
 def test_features_have_no_method_to_measure(tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from diabolo.errors import UserError
 from diabolo.evaluation.measures import Subject
 from diabolo.evaluation.quality import Copying, Reconstruction, ssim
+from diabolo.methods.random import Random
+from diabolo.networks.backbone import Backbone
 from tests.evaluation.subjects import Coded, noise_splits, plain_subject
 
 
@@ -71,19 +74,28 @@ def test_reconstructions_are_measured_over_all_of_test():
 def test_small_images_have_no_similarity_and_vectors_no_ratio():
     small = noise_splits((1, 10, 20))
     subject = plain_subject(Coded(lambda x: x / 2, (1, 10, 20)), small)
-    assert Reconstruction()(subject).keys() == {"mse", "psnr"}
+    assert Reconstruction()(subject).keys() == {"mse", "psnr", "decoder"}
     vectors = noise_splits((7,))
     found = Reconstruction()(plain_subject(Coded(lambda x: x / 2, (7,)), vectors))
-    assert found == {"mse": pytest.approx(float((vectors.test.pixels / 2).square().mean()), rel=1e-5)}
+    mse = float((vectors.test.pixels / 2).square().mean())
+    assert found == {"mse": pytest.approx(mse, rel=1e-5), "decoder": "own"}
 
 
-def test_a_method_without_a_decoder_is_refused(digits):
-    from diabolo.methods.random import Random
-    from diabolo.networks.backbone import Backbone
+def test_a_method_without_a_decoder_gets_one_that_uses_what_the_representation_kept(digits):
+    def measured(network):
+        return Reconstruction()(Subject(Random(Backbone(network, (1, 8, 8))).eval(), digits, "h"))
 
-    method = Random(Backbone(torch.nn.Flatten(), (1, 8, 8)))
+    everything = measured(nn.Flatten())
+    nothing = measured(nn.Sequential(nn.Flatten(), nn.AvgPool1d(64)))  # mean brightness
+    assert everything["decoder"] == "ad hoc"
+    variance = float(digits.test.floats().var(0, correction=0).mean())
+    assert everything["mse"] < 0.2 * variance
+    assert 0.8 * variance < nothing["mse"] < 1.1 * variance
+
+
+def test_a_method_without_a_decoder_of_its_own_copies_nothing(digits):
     with pytest.raises(UserError, match="Random has no decoder"):
-        Reconstruction().check(Subject(method, digits, "h"))
+        Copying().check(Subject(Random(Backbone(nn.Flatten(), (1, 8, 8))), digits, "h"))
 
 
 def test_what_copies_rebuilds_shuffled_pixels_and_what_knows_the_images_does_not():

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from diabolo.evaluation.decoder import decoded_from
 from diabolo.evaluation.measures import Measure, Subject
-from diabolo.generation import Array, batches, coder, psnr, reconstruct, squared_error
+from diabolo.generation import Array, Coder, batches, coder, psnr, reconstruct, squared_error
 from diabolo.seeds import generator
 
 RADIUS, SIGMA = 5, 1.5  # of the Gaussian window, 11 pixels wide
@@ -43,14 +44,16 @@ class Reconstruction(Measure):
 
     "mse": mean squared error per pixel in [0, 1] (of vectors per dimension, in their units). Of images also
     "psnr", in decibels, of that mean error; and "ssim", the mean over images, where both sides have the 11
-    pixels of its window.
+    pixels of its window. "decoder": the method's "own"; or "ad hoc", trained on its frozen representation.
     """
 
-    def check(self, subject: Subject) -> None:
-        coder(subject.method)
-
     def __call__(self, subject: Subject) -> dict[str, Any]:
-        method, test = coder(subject.method), subject.splits.test
+        own, test = isinstance(subject.method, Coder), subject.splits.test
+        method = (
+            coder(subject.method)
+            if own
+            else decoded_from(subject.method, subject.space, subject.splits.train, subject.seed)
+        )
         images = len(test.shape) == 3
         windows = images and min(test.shape[1:]) > 2 * RADIUS
         errors, similarities = [], []
@@ -60,7 +63,7 @@ class Reconstruction(Measure):
             if windows:
                 similarities.append(ssim(x, y))
         mse = float(np.concatenate(errors).mean())
-        found = {"mse": mse}
+        found: dict[str, Any] = {"mse": mse, "decoder": "own" if own else "ad hoc"}
         if images:
             found["psnr"] = psnr(mse)
         if windows:

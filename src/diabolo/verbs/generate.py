@@ -1,4 +1,6 @@
-"""reconstruct, denoise, sample, interpolate, traverse: what a method with a decoder makes.
+"""reconstruct, denoise, sample, interpolate, traverse: what a decoder makes of a representation.
+
+A method without a decoder gets one, trained on its frozen representation (see `coder_of`).
 
 Each writes its arrays to `<out>/<name>.npz` and a picture beside it, and returns the arrays. By default
 `<out>` is the folder `generated` of the run. Vectors get no picture.
@@ -25,7 +27,7 @@ from diabolo.run import Run
 from diabolo.seeds import generator
 from diabolo.verbs.console import Show
 from diabolo.verbs.pictures import Arrays, at_least, pictured, write
-from diabolo.verbs.reading import Looked, images_of, opened, splits_of, view_of
+from diabolo.verbs.reading import Looked, coder_of, images_of, opened, splits_of, view_of
 
 SHOWN = 12  # images in a row of a picture
 TRAVERSED = 10  # dimensions, where none is named
@@ -52,7 +54,7 @@ def reconstruct(
     """
     at_least(1, n=n)
     run, show = opened(run), Show(quiet)
-    method = generation.coder(run.method)
+    method = coder_of(run, data, show)
     images = images_of(run, data, show)
     few = images.take(torch.arange(min(n, len(images))))
     arrays: Arrays = {
@@ -97,7 +99,7 @@ def denoise(
     if not noise > 0:
         raise UserError(f"noise is its standard deviation: it must be more than 0, got {noise}")
     run, show = opened(run), Show(quiet)
-    method = generation.coder(run.method)
+    method = coder_of(run, data, show)
     images, splits = images_of(run, data, show), splits_of(run, data)
     bench = denoising.bench(method, splits, noise, seed)
     titles = {
@@ -147,7 +149,7 @@ def sample(
     n = (10 if source == "classes" else 64) if n is None else n
     at_least(1, n=n)
     run, show = opened(run), Show(quiet)
-    method, rng = generation.coder(run.method), generator("sample", seed)
+    method, rng = coder_of(run, data, show), generator("sample", seed)
     labels: Arrays = {}
     if source == "prior":
         codes = _from_prior(run, method, n, rng)
@@ -191,7 +193,7 @@ def interpolate(
     at_least(1, pairs=pairs)
     at_least(2, steps=steps)
     run, show = opened(run), Show(quiet)
-    method, images = generation.coder(run.method), images_of(run, data, show)
+    method, images = coder_of(run, data, show), images_of(run, data, show)
     if len(images) < 2 * pairs:
         raise UserError(
             f"{pairs} pairs take {2 * pairs} images, and there are {len(images)}: ask for fewer pairs"
@@ -236,7 +238,7 @@ def traverse(
     """
     at_least(2, steps=steps)
     run, show = opened(run), Show(quiet)
-    method = generation.coder(run.method)
+    method = coder_of(run, data, show)
     train = generation.codes(method, splits_of(run, data).train)
     deviations = train.std(axis=0)
     chosen = np.argsort(-deviations)[:TRAVERSED] if dimensions is None else np.array(dimensions, dtype=int)

@@ -1,0 +1,122 @@
+"""A decoder for what has none: trained on a frozen representation, to see what that representation kept.
+
+SimVAE, A.7.6, shows reconstructions of discriminative methods in this way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diabolo.data.images import Images
+from diabolo.errors import UserError
+from diabolo.evaluation.features import extract
+from diabolo.methods.base import Method
+from diabolo.networks import default_encoder, mirror
+from diabolo.seeds import generator, seed_for
+from diabolo.tables import DECODERS, ENCODERS
+
+EPOCHS, BATCH_SIZE, LR = 20, 128, 1e-3
+
+
+class Decoded(nn.Module):
+    """A frozen method whose representation is a code that can be decoded.
+
+    The decoder sees each dimension with mean 0 and deviation 1 on train; a dead dimension stays 0.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, method: Method, space: str, decoder: nn.Module, width: int) -> None:
+        super().__init__()
+        self.method, self.space, self.decoder = method, space, decoder
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def represent(self, x: Tensor, space: str | None = None) -> Tensor:
+        """[n, *shape] → [n, D], whatever space is asked for: the decoded one is the code."""
+        return self.method.represent(x, self.space)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """[n, D] → [n, *shape], in the units of the data."""
+        return self.decoder((z - self.mean) * self.scale)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return self.decode(self.represent(x))
+
+    @property
+    def learned(self) -> dict[str, Tensor]:
+        """The state that is not the method's."""
+        return {k: v for k, v in self.state_dict().items() if not k.startswith("method.")}
+
+    def load(self, learned: Mapping[str, Tensor]) -> None:
+        """Take over what `learned` was. Raises `UserError` where it does not fit."""
+        try:
+            self.load_state_dict(self.state_dict() | dict(learned))
+        except RuntimeError as error:
+            raise UserError(f"the kept decoder does not fit: {' '.join(str(error).split())[:200]}") from None
+
+
+def decoder_for(shape: tuple[int, ...]) -> dict[str, Any]:
+    """The completed specification of the decoder: one for all methods, so that errors compare."""
+    return DECODERS.complete(mirror(ENCODERS.complete(default_encoder(shape), "encoder")), "decoder")
+
+
+def with_decoder(
+    method: Method, space: str, spec: Mapping[str, Any], shape: tuple[int, ...], seed: int
+) -> Decoded:
+    """The method with an untrained decoder, on the method's device and in evaluation mode."""
+    device = method.encoder.mean.device
+    with torch.inference_mode():
+        width = method.represent(torch.zeros(1, *shape, device=device), space).shape[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("decoder", seed))
+        decoder = DECODERS.build(spec, latent=width, shape=shape)
+    return Decoded(method, space, decoder, width).to(device).eval()
+
+
+def decoded_from(method: Method, space: str, train: Images, seed: int) -> Decoded:
+    """The method with a decoder trained on its representation of train."""
+    decoded = with_decoder(method, space, decoder_for(train.shape), train.shape, seed)
+    fit_decoder(decoded, train, seed)
+    return decoded
+
+
+def fit_decoder(
+    decoded: Decoded,
+    train: Images,
+    seed: int,
+    *,
+    epochs: int = EPOCHS,
+    lr: float = LR,
+    batch_size: int = BATCH_SIZE,
+) -> float:
+    """Minimise the mean squared error of train's reconstructions with Adam, its rate falling as a cosine.
+
+    The representation is computed once and stays. Returns the error over the last epoch, per dimension.
+    """
+    device = decoded.mean.device
+    z = torch.from_numpy(extract(decoded.represent, train, device=device)).to(device)
+    std, mean = torch.std_mean(z, 0, correction=0)
+    decoded.mean.copy_(mean)
+    decoded.scale.copy_(torch.where(std > 0, 1 / std, 0))
+    optimiser = torch.optim.Adam(decoded.decoder.parameters(), lr=lr, fused=True)
+    steps = epochs * -(-len(train) // batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    order, error = generator("decoder", seed), torch.zeros((), device=device)
+    decoded.decoder.train()
+    for _ in range(epochs):
+        error.zero_()
+        for index in torch.randperm(len(train), generator=order).split(batch_size):
+            loss = (decoded.decode(z[index]) - train.floats(index).to(device)).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            error += loss.detach() * len(index) / len(train)
+    decoded.eval()
+    return float(error)
