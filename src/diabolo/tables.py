@@ -242,5 +242,6 @@ MEASURES = Table(
         "pca-subspace": Entry("diabolo.evaluation.subspace:PCASubspace", "Reconstructions beside PCA's"),
         "denoising": Entry("diabolo.evaluation.denoising:Denoising", "PSNR beside PCA and a Wiener filter"),
         "anomaly": Entry("diabolo.evaluation.anomaly:Anomaly", "AUROC for the classes of data.without"),
+        "similarity": Entry("diabolo.evaluation.similarity:Similarity", "Cosines between views of images"),
     },
 )
