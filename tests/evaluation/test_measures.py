@@ -130,6 +130,16 @@ def test_a_measure_that_is_not_in_the_recipe_has_its_defaults(tmp_path: Path) ->
     assert not run.scored
 
 
+@pytest.mark.parametrize("name", [name for name in MEASURES.entries if name != "told"])
+def test_every_measure_has_defaults_and_is_documented(name: str) -> None:
+    spec = MEASURES.complete(name, "measure")
+    measure = MEASURES.build(spec)
+    assert isinstance(measure, Measure)
+    docs = (Path(__file__).parents[2] / "docs" / "files.md").read_text("utf-8")
+    row = next(line for line in docs.splitlines() if line.startswith(f"| `{name}`"))
+    assert all(f"`{setting}`" in row.split("|")[1] for setting in spec if setting != "name")
+
+
 def test_what_has_no_answer_is_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(diabolo.UserError, match=r"^measure 'reconstruction': SimCLR has no decoder"):
         fit(tmp_path, "simclr", "evaluation.measures=[reconstruction]")

@@ -106,5 +106,5 @@ class Similarity(Measure):
             drawn = pipeline.draw(len(x), test.shape, rng)
             drawn = [{key: value.to(device) for key, value in of.items()} for of in drawn]
             z = represent(pipeline.apply(x, drawn).flatten(0, 1))
-            blocks.append(normalize(z.double(), dim=1).unflatten(0, (-1, each)).cpu())
+            blocks.append(normalize(z.cpu().double(), dim=1).unflatten(0, (-1, each)))
         return torch.cat(blocks)
