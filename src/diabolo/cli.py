@@ -101,7 +101,8 @@ def evaluate(
         list[str] | None, typer.Option(help="Only this probe; may be given several times.")
     ] = None,
     measure: Annotated[
-        list[str] | None, typer.Option(help="Of a run: only this measure; may be given several times.")
+        list[str] | None,
+        typer.Option(help="Of a run: only this, such as reconstruction; may be given several times."),
     ] = None,
     space: Annotated[str | None, typer.Option(help="Of a run: h, z or map.")] = None,
 ) -> None:

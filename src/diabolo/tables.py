@@ -243,5 +243,7 @@ MEASURES = Table(
         "pca-subspace": Entry("diabolo.evaluation.subspace:PCASubspace", "Reconstructions beside PCA's"),
         "denoising": Entry("diabolo.evaluation.denoising:Denoising", "PSNR beside PCA and a Wiener filter"),
         "anomaly": Entry("diabolo.evaluation.anomaly:Anomaly", "AUROC for the classes of data.without"),
+        "similarity": Entry("diabolo.evaluation.similarity:Similarity", "Cosines between views of images"),
+        "latents": Entry("diabolo.evaluation.latents:Latents", "Active units, and the KL of each dimension"),
     },
 )

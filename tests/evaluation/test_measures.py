@@ -57,15 +57,15 @@ def fit(folder: Path, method: str, *settings: str, evaluate: bool = True) -> Run
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    measures = "[reconstruction, {name: denoising, noise: 0.2}, anomaly, {name: told, answer: 7}]"
+    measures = "[reconstruction, {name: denoising, noise: 0.2}, anomaly, similarity, {name: told, answer: 7}]"
     settings = [f"evaluation.measures={measures}", "data.without=['0', '7']"]
     return fit(tmp_path_factory.mktemp("measured"), "vae", *settings)
 
 
 def test_a_run_holds_its_measures_and_its_twin_those_that_mean_something(run: Run) -> None:
     own, twin = (run.scores[row]["measures"] for row in ("encoder", "random"))
-    assert list(own) == ["reconstruction", "denoising", "anomaly", "told"]
-    assert list(twin) == ["anomaly", "told"]
+    assert list(own) == ["reconstruction", "denoising", "anomaly", "similarity", "told"]
+    assert list(twin) == ["anomaly", "similarity", "told"]
     assert (own["told"]["answer"], own["told"]["space"]) == (7, "z")
     assert own["told"]["weight"] != twin["told"]["weight"]
     assert own["anomaly"]["knn"] != twin["anomaly"]["knn"]
@@ -94,6 +94,9 @@ def test_measures_and_verbs_find_the_same(run: Run, tmp_path: Path) -> None:
 def test_the_report_shows_the_figures_and_what_to_know_of_them(run: Run) -> None:
     page = " ".join((run.folder / "report.html").read_text("utf-8").split())
     assert '<section id="measures">' in page
+    assert '<section id="similarity">' in page
+    assert "(views: simclr)" in page
+    assert (run.folder / "figures" / "similarity.png").exists()
     assert f"<dt>PSNR (dB)</dt><dd>{run.scores['encoder']['measures']['reconstruction']['psnr']:.4g}" in page
     assert '<p class="note">as told</p>' in page
     assert "untrained" in page
@@ -125,6 +128,16 @@ def test_a_measure_that_is_not_in_the_recipe_has_its_defaults(tmp_path: Path) ->
     assert scores["encoder"]["measures"]["told"]["answer"] == 42
     assert scores["random"]["measures"]["told"]["answer"] == 42
     assert not run.scored
+
+
+@pytest.mark.parametrize("name", [name for name in MEASURES.entries if name != "told"])
+def test_every_measure_has_defaults_and_is_documented(name: str) -> None:
+    spec = MEASURES.complete(name, "measure")
+    measure = MEASURES.build(spec)
+    assert isinstance(measure, Measure)
+    docs = (Path(__file__).parents[2] / "docs" / "files.md").read_text("utf-8")
+    row = next(line for line in docs.splitlines() if line.startswith(f"| `{name}`"))
+    assert all(f"`{setting}`" in row.split("|")[1] for setting in spec if setting != "name")
 
 
 def test_what_has_no_answer_is_refused_before_training(tmp_path: Path) -> None:

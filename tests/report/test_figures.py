@@ -105,6 +105,21 @@ def test_every_class_has_its_own_colour(k):
     assert len(set(figures.colours(k))) == k
 
 
+@pytest.mark.parametrize(("n", "each"), [(2, 2), (16, 8), (30, 2)])
+def test_the_heat_of_a_cosine_is_its_strength_and_its_colour_the_sign(n, each):
+    cosines = np.linspace(-1, 1, (n * each) ** 2).reshape(n * each, -1)
+    axes, scale = figures.similarity(cosines, each).axes
+    heat = axes.images[0].get_array()
+    assert np.allclose(heat[..., 3], np.abs(cosines))
+    assert len(np.unique(heat[cosines > 0][:, :3], axis=0)) == 1
+    assert not np.allclose(heat[0, 0, :3], heat[-1, -1, :3])
+    assert len(axes.lines) == 2 * (n - 1)
+    edges = {line.get_ydata()[0] for line in axes.lines if line.get_ydata()[0] == line.get_ydata()[1]}
+    assert edges == {each * i - 0.5 for i in range(1, n)}
+    assert len(axes.get_xticks()) == (n if n <= figures.NUMBERED else 0)
+    assert scale.images[0].get_array()[0, 0, 3] == 1
+
+
 def test_both_themes_name_the_same_colours():
     assert figures.LIGHT.keys() == figures.DARK.keys()
     assert len(figures.CSS_NAMES) == len(

@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from diabolo.report import projection
 from diabolo.report.measures import Figure, Measured, measures_of
-from diabolo.report.page import Confusion, Content, Latents, Reconstructions, write
+from diabolo.report.page import Confusion, Content, Latents, Reconstructions, Similarity, write
 from diabolo.report.table import number
 
 VOID = {"meta", "img", "br", "link", "hr"}
@@ -23,6 +23,7 @@ SECTIONS = {
     "curves",
     "reconstructions",
     "latents",
+    "similarity",
     "confusion",
     "recipe",
     "environment",
@@ -116,6 +117,7 @@ def full() -> Content:
             images[:6], pca.inverse_transform(z[:6]).reshape(-1, 1, 8, 8), images[6:12]
         ),
         latents=Latents(z, labels, classes, np.rint(images * 255).astype(np.uint8)),
+        similarity=Similarity(np.corrcoef(z[:12]), 3, "views: none"),
         confusion=Confusion(counts, classes),
         recipe={"data": {"name": "digits"}, "seed": 0},
         environment={"python": "3.11"},
@@ -144,7 +146,7 @@ def test_a_full_report_holds_everything_and_needs_nothing_from_outside(written):
 def test_every_figure_is_a_whole_file_and_no_other_file_is_left(written):
     folder = written.parent
     names = {file.name for file in (folder / "figures").iterdir()}
-    both = {f"{name}.{kind}" for name in ("curves", "confusion") for kind in ("png", "svg")}
+    both = {f"{name}.{kind}" for name in ("curves", "similarity", "confusion") for kind in ("png", "svg")}
     assert names == both | {"reconstructions.png", "latents.png"}
     assert {file.name for file in folder.iterdir()} == {"figures", "report.html"}
     for file in (folder / "figures").glob("*.png"):

@@ -73,7 +73,7 @@ def matrix_of(function: Callable[[Tensor], Tensor], shape: tuple[int, ...], devi
     columns = []
     for start in range(0, size, BATCH):
         units = one_hot(torch.arange(start, min(start + BATCH, size), device=device), size).float()
-        columns.append((function(units.unflatten(1, shape)) - offset).flatten(1).double().cpu())
+        columns.append((function(units.unflatten(1, shape)) - offset).flatten(1).cpu().double())
     return torch.cat(columns).numpy().T
 
 

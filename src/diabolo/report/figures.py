@@ -198,6 +198,29 @@ def confusion(counts: Array, classes: Sequence[str]) -> Figure:
 
 
 @styled
+def similarity(cosines: Array, each: int) -> Figure:
+    """Cosines [n · each, n · each] between the views of n examples, those of an example in a row."""
+    count = len(cosines) // each
+    figure = Figure(figsize=(4.6, 5.1))
+    axes, scale = figure.subplots(2, 1, height_ratios=(1, 0.022))
+    axes.imshow(_signed(cosines), interpolation="none")
+    for edge in each * np.arange(1, count) - 0.5:
+        axes.axhline(edge, color=LIGHT["paper"], linewidth=0.8)
+        axes.axvline(edge, color=LIGHT["paper"], linewidth=0.8)
+    named = range(count) if count <= NUMBERED else range(0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks([each * (i + 0.5) - 0.5 for i in named], [f"{i + 1}" for i in named])
+    axes.set_xlabel(f"test image, {each} views of each")
+    scale.imshow(_signed(np.linspace(-1, 1, 201)[None]), aspect="auto", extent=(-1, 1, 0, 1))
+    scale.set_xticks([-1, 0, 1], ["−1", "cosine 0", "1"])
+    scale.set_yticks([])
+    for one in (axes, scale):
+        one.tick_params(length=0)
+        one.spines[:].set_visible(False)
+    return figure
+
+
+@styled
 def save(figure: Figure, kind: str) -> bytes:
     """A figure as the bytes of a file: "png" on white, or "svg" without a background."""
     file = BytesIO()
@@ -266,6 +289,14 @@ def _draw_curve(axes: Axes, one: Series) -> None:
     axes.grid(axis="y", color=LIGHT["rule"], linewidth=0.6)
     axes.spines["left"].set_visible(False)
     axes.ticklabel_format(axis="y", useOffset=False, scilimits=(-4, 6))
+
+
+def _signed(values: Array) -> Array:
+    """Values in [−1, 1] as colours [..., 4] that fade to nothing at 0, in either theme."""
+    heat = np.empty((*values.shape, 4))
+    heat[..., :3] = np.where(values[..., None] < 0, to_rgb(LIGHT["class-6"]), to_rgb(LIGHT["accent"]))
+    heat[..., 3] = np.abs(values).clip(0, 1)
+    return heat
 
 
 def _thin(values: Array) -> Array:

@@ -45,6 +45,15 @@ class Latents:
 
 
 @dataclass(frozen=True)
+class Similarity:
+    """Cosines [n · each, n · each] between views of n examples, those of one in a row; views: their name."""
+
+    cosines: Array
+    each: int
+    views: str = ""
+
+
+@dataclass(frozen=True)
 class Confusion:
     """Counts int [K, K]: rows are true classes, columns predicted ones. probe: whose predictions they are."""
 
@@ -73,6 +82,7 @@ class Content:
     metrics: Sequence[Mapping[str, Any]] = ()
     reconstructions: Reconstructions | None = None
     latents: Latents | None = None
+    similarity: Similarity | None = None
     confusion: Confusion | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
@@ -88,6 +98,7 @@ def write(folder: Path, content: Content) -> Path:
         "curves": _curves(folder, content.metrics),
         "reconstructions": _reconstructions(folder, content.reconstructions),
         "latents": _latents(folder, content.latents),
+        "similarity": _similarity(folder, content.similarity),
         "confusion": _confusion(folder, content.confusion),
     }
     html = _template().render(
@@ -170,6 +181,14 @@ def _dots(points: Array, runs: Array) -> list[str]:
     scaled = 500 + 970 * (points - (low + high) / 2) / (high - low).max()
     dots = [f"M{x:.0f} {1000 - y:.0f}h.1" for x, y in scaled]
     return ["".join(dots[start:stop]) for start, stop in zip(runs, [*runs[1:], len(dots)], strict=True)]
+
+
+def _similarity(folder: Path, similarity: Similarity | None) -> Markup | None:
+    if similarity is None:
+        return None
+    figure = figures.similarity(similarity.cosines, similarity.each)
+    _save(folder, "similarity", figure)
+    return Markup(figures.inline(figure, "similarity"))
 
 
 def _confusion(folder: Path, confusion: Confusion | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ def write_report(run: Run, splits: Splits, features: Features, predictions: dict
             metrics=run.metrics,
             reconstructions=_reconstructions(run, test),
             latents=_latents(features, test),
+            similarity=_similarity(scores["encoder"].get("measures", {}).get("similarity")),
             confusion=_confusion(features, predictions),
             recipe=recipe.to_dict(),
             environment=json.loads((run.folder / "environment.json").read_text("utf-8")),
@@ -83,6 +85,13 @@ def _latents(features: Features, test: Images) -> page.Latents:
         features.classes,
         test.pixels[few].numpy() if len(test.shape) == 3 and test.pixels.dtype == torch.uint8 else None,
     )
+
+
+def _similarity(found: dict[str, Any] | None) -> page.Similarity | None:
+    """What the measure of that name found, if the run has it."""
+    if found is None:
+        return None
+    return page.Similarity(np.array(found["matrix"]), found["each"], f"views: {found['views']}")
 
 
 def _confusion(features: Features, predictions: dict[str, np.ndarray]) -> page.Confusion | None:
