@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from diabolo.errors import UserError
 from diabolo.studies.results import Store
+from diabolo.studies.section import section
 from diabolo.studies.study import Job, Study, study_from
+from diabolo.verbs.illustrate import illustrate
 from diabolo.verbs.reproduce import studies_of, write_page
 from diabolo.verbs.work import share, work
 
@@ -93,6 +96,28 @@ def test_two_workers_give_what_one_gives(study: Study, tmp_path: Path) -> None:
         else:
             knn = [values[name]["scores"]["encoder"]["knn"]["accuracy"] for values in (one, two)]
             assert knn[0] == knn[1]
+
+
+def test_pictures_are_drawn_once_from_the_runs_and_shown_in_the_section(tmp_path: Path) -> None:
+    rows = {"AE": {"method": "ae"}, "SimCLR": {"method": "simclr", "settings": {"training.batch_size": 256}}}
+    shared = VALUES["shared"] | {"evaluation.references": False, "evaluation.measures": ["similarity"]}
+    pictures = ["reconstructions", "similarity", "denoised"]
+    study = study_from(VALUES | {"rows": rows, "shared": shared, "seeds": 1, "pictures": pictures}, "digits")
+    store, runs = Store(tmp_path / "results"), tmp_path / "runs"
+    work(study, store, runs, quiet=True)
+    illustrate(study, store, runs, quiet=True)
+    drawn = {path.name: path.stat().st_mtime_ns for path in store.folder.glob("*.png")}
+    assert drawn.keys() == {
+        "reconstructions.png",
+        *(f"{kind}-{row}-0.png" for kind in ("similarity", "denoised") for row in ("ae", "simclr")),
+    }
+    for name in drawn:
+        with Image.open(store.folder / name) as picture:
+            assert min(picture.size) > 100
+    illustrate(study, store, runs, quiet=True)
+    assert drawn == {path.name: path.stat().st_mtime_ns for path in store.folder.glob("*.png")}
+    text = section("a/study", study, store, [store.folder / "reconstructions.png"])
+    assert f"![reconstructions]({store.folder / 'reconstructions.png'})" in text
 
 
 def test_a_damaged_result_is_named(study: Study, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import yaml
 
@@ -60,7 +60,8 @@ class Study:
     """rows: by name. shared: settings laid over every row's recipe. trial: those of a trial besides.
 
     references: the row whose runs bring the reference rows (random encoder, PCA, raw pixels); by default the
-    first. columns: of `COLUMNS`. about: paragraphs below the title. curve: the column drawn over the budget.
+    first. columns: of `COLUMNS`. about: paragraphs below the title. pictures: what `reproduce`
+    draws of each row.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -74,6 +75,7 @@ class Study:
     references: str | None = None
     claims: list[Claim] = field(default_factory=list)
     about: str = ""
+    pictures: list[Literal["reconstructions", "denoised", "similarity"]] = field(default_factory=list)
 
     def seeds_of(self, row: str) -> int:
         return self.rows[row].seeds or self.seeds

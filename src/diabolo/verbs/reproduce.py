@@ -9,6 +9,7 @@ from diabolo.files import write_text
 from diabolo.studies.results import Store
 from diabolo.studies.section import section
 from diabolo.studies.study import named_studies, read_study
+from diabolo.verbs.illustrate import illustrate
 from diabolo.verbs.work import share
 
 RESULTS, PAGE, RUNS = "results", "RESULTS.md", "runs"
@@ -31,7 +32,9 @@ def reproduce(what: str | None = None, *, out: str | Path = ".", workers: int = 
     """
     out = Path(out)
     for name in [] if what is None else studies_of(what):
-        share(read_study(name), Store(out / RESULTS / name), out / RUNS / name, workers)
+        study, store, runs = read_study(name), Store(out / RESULTS / name), out / RUNS / name
+        share(study, store, runs, workers)
+        illustrate(study, store, runs)
     return write_page(out)
 
 

@@ -1,0 +1,64 @@
+"""Pictures of a study, drawn from its runs while their models are at hand, and kept beside its results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diabolo import generation
+from diabolo.files import write_bytes
+from diabolo.report.figures import save, similarity
+from diabolo.report.grids import grid
+from diabolo.run import Run
+from diabolo.studies.results import Store
+from diabolo.studies.study import Job, Study
+from diabolo.verbs.console import Show
+from diabolo.verbs.generate import denoise
+from diabolo.verbs.pictures import Arrays
+from diabolo.verbs.reading import coder_of, images_of
+
+SHOWN = 12  # images in a row
+
+
+def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> None:
+    """Draw what the study asks for, of the rows whose first run is at hand; what is drawn already stays."""
+    found = {name: runs / Job(name, 0).name for name in study.rows}
+    at_hand = {name: Run.open(path) for name, path in found.items() if (path / "model.safetensors").exists()}
+    draw = {"reconstructions": _reconstructions, "denoised": _denoised, "similarity": _similarity}
+    for kind in study.pictures:
+        draw[kind](at_hand, store.folder, Show(quiet))
+
+
+def _reconstructions(runs: dict[str, Run], folder: Path, show: Show) -> None:
+    """The same test images through each decoder, ad hoc where a method has none (SimVAE, Figs. 2, 3)."""
+    path = folder / "reconstructions.png"
+    if path.exists() or not runs:
+        return
+    rows: dict[str, generation.Array] = {}
+    for name, run in runs.items():
+        x = images_of(run, None, show).take(torch.arange(SHOWN)).floats().numpy()
+        rows.setdefault("test images", x)
+        rows[name] = generation.reconstruct(coder_of(run, None, show), x)
+    write_bytes(path, save(grid(list(rows.values()), list(rows)), "png"))
+
+
+def _denoised(runs: dict[str, Run], folder: Path, show: Show) -> None:
+    """Original, noisy and denoised, of each row."""
+    for run in runs.values():
+        path = folder / f"denoised-{run.folder.name}.png"
+        if not path.exists():
+            arrays: Arrays = denoise(run, n=SHOWN, quiet=True)
+            names = ("original", "noisy", "denoised", "pca", "wiener")
+            rows = [arrays[name] if name != "original" else arrays[name] / 255 for name in names]
+            write_bytes(path, save(grid([np.clip(r, 0, 1) for r in rows], names), "png"))
+
+
+def _similarity(runs: dict[str, Run], folder: Path, show: Show) -> None:
+    """AAVAE's Fig. 5, of each row."""
+    for run in runs.values():
+        path = folder / f"similarity-{run.folder.name}.png"
+        found = run.scores["encoder"].get("measures", {}).get("similarity")
+        if found and not path.exists():
+            write_bytes(path, save(similarity(np.array(found["matrix"]), found["each"]), "png"))
