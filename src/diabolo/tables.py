@@ -230,6 +230,8 @@ PROBES = Table(
         "linear": Entry("diabolo.evaluation.probes:Linear", "Multinomial logistic regression"),
         "mlp": Entry("diabolo.evaluation.probes:MLP", "A small network on frozen features"),
         "knn": Entry("diabolo.evaluation.probes:KNN", "Vote of the nearest neighbours"),
+        "gmm": Entry("diabolo.evaluation.clustering:GMM", "Gaussian mixture, fitted without labels"),
+        "kmeans": Entry("diabolo.evaluation.clustering:KMeans", "k-means, fitted without labels"),
         "finetune": Entry("diabolo.evaluation.finetune:Finetune", "The same head, training the encoder too"),
     },
 )

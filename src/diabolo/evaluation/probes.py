@@ -7,7 +7,7 @@ choice on validation, and reads test once. `needs` says what it is called with.
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -32,12 +32,13 @@ SELECTION_ROWS = 10_000  # training rows on which the linear probe compares its 
 class Outcome:
     """accuracy: on test, in [0, 1]. chosen: the choices made on validation, and the accuracy there.
 
-    predictions: int64 [N], the class given to each test example.
+    predictions: int64 [N], the class given to each test example, or −1. more: other figures, by name.
     """
 
     accuracy: float
     chosen: dict[str, Any]
     predictions: np.ndarray
+    more: dict[str, float] = field(default_factory=dict)
 
 
 class Linear:
@@ -227,9 +228,14 @@ def count_classes(names: tuple[str, ...], labels: np.ndarray) -> int:
     return max(len(names), int(labels.max()) + 1)
 
 
-def outcome(predictions: np.ndarray, labels: np.ndarray, chosen: dict[str, Any]) -> Outcome:
+def outcome(
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    chosen: dict[str, Any],
+    more: dict[str, float] | None = None,
+) -> Outcome:
     """Read test's labels, once."""
-    return Outcome(float((predictions == labels).mean()), chosen, predictions.astype(np.int64))
+    return Outcome(float((predictions == labels).mean()), chosen, predictions.astype(np.int64), more or {})
 
 
 def known(part: Part) -> np.ndarray:

@@ -75,7 +75,12 @@ def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) ->
 
 def as_score(outcome: Outcome, seconds: float) -> dict[str, Any]:
     """A probe's entry in the scores."""
-    return {"accuracy": outcome.accuracy, "chosen": outcome.chosen, "seconds": round(seconds, 2)}
+    return {
+        "accuracy": outcome.accuracy,
+        **outcome.more,
+        "chosen": outcome.chosen,
+        "seconds": round(seconds, 2),
+    }
 
 
 def quick(

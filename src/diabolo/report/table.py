@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PROBES = {"linear": "Linear", "mlp": "MLP", "knn": "kNN", "finetune": "Fine-tuned"}
+PROBES = {
+    "linear": "Linear",
+    "mlp": "MLP",
+    "knn": "kNN",
+    "gmm": "GMM",
+    "kmeans": "k-means",
+    "finetune": "Fine-tuned",
+}
 
 
 @dataclass(frozen=True)
