@@ -24,7 +24,12 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "nll": "AUROC by −log p",
         "knn": "AUROC by neighbours",
     },
-    "latents": {"active": "active units", "width": "of", "kl": "KL (nats)", "entropy": "entropy (nats)"},
+    "latents": {
+        "active": "active units",
+        "width": "units in all",
+        "kl": "KL (nats)",
+        "entropy": "entropy (nats)",
+    },
 }
 HIDDEN = ("seconds", "note", "missing")
 
