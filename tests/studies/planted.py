@@ -30,6 +30,7 @@ def plant(folder: Path, row: str, knn: list[float], mse: list[float], references
                 "row": row,
                 "seed": seed,
                 "cost": {"seconds": 120.0, "examples": 2_000_000, "steps": 1000},
+                "curve": [[1_000_000, 0.8], [2_000_000, accuracy]],
                 "environment": ENVIRONMENT,
                 "scores": scores,
                 "format_version": FORMAT_VERSION,

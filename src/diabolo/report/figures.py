@@ -15,7 +15,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 Array = npt.NDArray[Any]
 
@@ -135,6 +135,21 @@ def curves(many: Sequence[Series]) -> Figure:
         axes = figure.add_subplot(rows, columns, place)
         axes.set_title(one.name)
         _draw_curve(axes, one)
+    return figure
+
+
+@styled
+def budgets(many: Mapping[str, Sequence[Series]]) -> Figure:
+    """kNN accuracy in percent over images encoded, the seeds of a row in one colour."""
+    figure = Figure(figsize=(6.5, 3.4))
+    axes = figure.add_subplot(xlabel="images encoded, every view counted", ylabel="kNN on validation, %")
+    axes.yaxis.grid(color=LIGHT["rule"], linewidth=0.6)
+    axes.set_axisbelow(True)
+    for (name, seeds), colour in zip(many.items(), colours(len(many)), strict=True):
+        for i, one in enumerate(seeds):
+            axes.plot(one.x, one.y, color=colour, linewidth=1.4, label=name if i == 0 else None)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", handlelength=1.2)
     return figure
 
 

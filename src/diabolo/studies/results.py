@@ -1,6 +1,6 @@
 """Results: what is kept of a finished run, two small files that a table can be drawn from at any time.
 
-results/STUDY/ROW-SEED.json    scores, cost, environment
+results/STUDY/ROW-SEED.json    scores, cost, live curve, environment
 results/STUDY/ROW-SEED.yaml    the complete recipe
 results/STUDY/ROW-trial-I.json what a trial gave on validation
 """
@@ -8,7 +8,7 @@ results/STUDY/ROW-trial-I.json what a trial gave on validation
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run. scores: as in `scores.json`."""
+    """A finished run. scores: as in `scores.json`. curve: kNN accuracy on validation by examples encoded."""
 
     row: str
     seed: int
     cost: Cost
+    curve: Sequence[tuple[int, float]]
     environment: Mapping[str, Any]
     scores: Mapping[str, Any]
 
@@ -59,11 +60,19 @@ class Store:
     def keep(self, job: Job, run: Run) -> None:
         """Keep a scored run, or a trial's figure."""
         if job.trial is not None:
-            self._write(job, {"validation_knn": last_point(run), "cost": asdict(cost_of(run))})
+            self._write(job, {"validation_knn": _last_point(run), "cost": asdict(cost_of(run))})
             return
         write_text(self.folder / f"{job.name}.yaml", run.recipe.to_yaml())
         environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
-        self._write(job, {"cost": asdict(cost_of(run)), "environment": environment, "scores": run.scores})
+        self._write(
+            job,
+            {
+                "cost": asdict(cost_of(run)),
+                "environment": environment,
+                "curve": curve_of(run),
+                "scores": run.scores,
+            },
+        )
 
     def chosen(self, study: Study, row: str) -> dict[str, Any]:
         """The settings of the row's best trial, the first among equals; none where it has no trials."""
@@ -85,8 +94,8 @@ class Store:
             for seed in range(study.seeds_of(name)):
                 if self.has(job := Job(name, seed)):
                     values = self._read(job)
-                    cost = Cost(**values["cost"])
-                    found.append(Result(name, seed, cost, values["environment"], values["scores"]))
+                    kept = (values[key] for key in ("curve", "environment", "scores"))
+                    found.append(Result(name, seed, Cost(**values["cost"]), *kept))
         return found
 
     def trials(self, study: Study, row: str) -> list[tuple[dict[str, Any], float]]:
@@ -127,9 +136,17 @@ def cost_of(run: Run) -> Cost:
     return Cost(run.seconds, steps * recipe.training.batch_size * recipe.training.accumulate * views, steps)
 
 
-def last_point(run: Run) -> float:
-    """kNN accuracy on validation at the end of training."""
-    points = [row["knn"] for row in run.metrics if row["kind"] == "curve" and "knn" in row]
-    if not points:
+def curve_of(run: Run) -> list[tuple[int, float]]:
+    """The live curve: examples encoded, every view counted, and kNN accuracy on validation."""
+    cost = cost_of(run)
+    return [
+        (round(cost.examples * row["step"] / cost.steps), round(row["knn"], 4))
+        for row in run.metrics
+        if row["kind"] == "curve" and "knn" in row
+    ]
+
+
+def _last_point(run: Run) -> float:
+    if not (points := curve_of(run)):
         raise UserError(f"{run.folder}: no kNN on validation to choose a trial by: it needs labels")
-    return float(points[-1])
+    return points[-1][1]

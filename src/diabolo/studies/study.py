@@ -17,6 +17,7 @@ from diabolo.errors import UserError, unknown
 from diabolo.recipe import Recipe, compose, read_recipe
 from diabolo.studies.columns import COLUMNS
 
+Picture = Literal["curves", "reconstructions", "denoised", "similarity"]
 Settings = dict[str, Any]  # keys of the recipe with dots for depth → values
 
 
@@ -75,7 +76,9 @@ class Study:
     references: str | None = None
     claims: list[Claim] = field(default_factory=list)
     about: str = ""
-    pictures: list[Literal["reconstructions", "denoised", "similarity"]] = field(default_factory=list)
+    pictures: list[Literal["curves", "reconstructions", "denoised", "similarity"]] = field(
+        default_factory=list
+    )
 
     def seeds_of(self, row: str) -> int:
         return self.rows[row].seeds or self.seeds

@@ -9,7 +9,7 @@ import torch
 
 from diabolo import generation
 from diabolo.files import write_bytes
-from diabolo.report.figures import save, similarity
+from diabolo.report.figures import Series, budgets, save, similarity
 from diabolo.report.grids import grid
 from diabolo.run import Run
 from diabolo.studies.results import Store
@@ -26,9 +26,22 @@ def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> N
     """Draw what the study asks for, of the rows whose first run is at hand; what is drawn already stays."""
     found = {name: runs / Job(name, 0).name for name in study.rows}
     at_hand = {name: Run.open(path) for name, path in found.items() if (path / "model.safetensors").exists()}
+    if "curves" in study.pictures:
+        _curves(study, store)
     draw = {"reconstructions": _reconstructions, "denoised": _denoised, "similarity": _similarity}
-    for kind in study.pictures:
+    for kind in draw.keys() & set(study.pictures):
         draw[kind](at_hand, store.folder, Show(quiet))
+
+
+def _curves(study: Study, store: Store) -> None:
+    """kNN on validation over the budget, of every row that has a live curve."""
+    many: dict[str, list[Series]] = {}
+    for result in store.results(study):
+        if result.curve:
+            x, y = np.array(result.curve).T
+            many.setdefault(result.row, []).append(Series(result.row, x, 100 * y))
+    if many:
+        write_bytes(store.folder / "curves.png", save(budgets(many), "png"))
 
 
 def _reconstructions(runs: dict[str, Run], folder: Path, show: Show) -> None:
