@@ -1,0 +1,143 @@
+"""Fréchet distance between generated and test images, in the features of a classifier trained on the data.
+
+With Inception's features this would be FID; with others it must not be called so, and figures of different
+extractors do not compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Gt
+from torch import Tensor, nn
+
+from diabolo.data.images import Images, Splits
+from diabolo.errors import UserError
+from diabolo.evaluation import heads
+from diabolo.evaluation.decoder import decoded_from
+from diabolo.evaluation.features import extract, probe_images
+from diabolo.evaluation.heads import Labelled
+from diabolo.evaluation.measures import Measure, Subject
+from diabolo.files import cache_folder, read_tensors, write_tensors
+from diabolo.generation import Array, Coder, Gaussian, codes, decode, per_class
+from diabolo.seeds import generator, seed_for
+from diabolo.tables import ENCODERS
+
+Positive = Annotated[int, Gt(0)]
+
+NETWORK = {"name": "conv", "filters": [32, 64, 128], "hidden": 128, "batch_norm": True}
+EPOCHS, BATCH_SIZE, LR = 5, 128, 1e-3
+
+
+def frechet_distance(a: Array, b: Array) -> float:
+    """‖μ_a − μ_b‖² + Tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½) of features a [n, D] and b [m, D] (Heusel et al. 2017).
+
+    The covariances are unbiased. Tr (Σ_a Σ_b)^½ is the sum of the square roots of the eigenvalues of the
+    symmetric Σ_a^½ Σ_b Σ_a^½, so that nothing complex appears.
+    """
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    covariance_a, covariance_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    values, vectors = np.linalg.eigh(covariance_a)
+    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    cross = np.sqrt(np.linalg.eigvalsh(root @ covariance_b @ root).clip(min=0)).sum()
+    offset = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
+    return float(offset + np.trace(covariance_a) + np.trace(covariance_b) - 2 * cross)
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A classifier's features. represent: [n, *shape] → [n, 128]. name: what a distance is named after."""
+
+    network: nn.Module
+    name: str
+
+    def represent(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+
+def extractor_for(splits: Splits, device: torch.device) -> Extractor:
+    """A small convolutional classifier of the data's own classes, trained once and kept in the cache folder.
+
+    Raises `UserError` where the data have no labels to train it with.
+    """
+    train, validation, test = (_labelled(part, device) for part in probe_images(splits))
+    shape, classes = splits.train.shape, int(train.labels.max()) + 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("extractor"))
+        encoder = ENCODERS.build(ENCODERS.complete(NETWORK, "extractor"), shape=shape)
+        model = nn.Sequential(encoder, heads.classifier(128, (), classes, batch_norm=False)).to(device)
+    path = cache_folder() / "extractors" / f"{splits.digest()}.safetensors"
+    if path.exists():
+        model.load_state_dict(read_tensors(path)[0])
+    else:
+        settings: Any = {"epochs": EPOCHS, "lr": LR, "batch_size": BATCH_SIZE, "select": "best", "seed": 0}
+        heads.train(model, train, validation, **settings)
+        write_tensors(path, model.state_dict())
+    model.eval()
+    accuracy = heads.score(model, test)
+    return Extractor(encoder.eval(), f"convolutional classifier, {100 * accuracy:.1f} % on test")
+
+
+class Frechet(Measure):
+    """How near generated images are to test, as distributions of features (SimVAE, A.7.6).
+
+    Codes are drawn from a Gaussian with full covariance fitted to the train codes of each class, as many of a
+    class as test has, and decoded by the method's own decoder or one trained ad hoc. Features are those of a
+    small classifier trained on train, so that this is no FID.
+
+    "distance", less is better; "floor", that of as many train images; "extractor", which must be the same where
+    two distances are compared.
+    """
+
+    def check(self, subject: Subject) -> None:
+        shape = subject.splits.test.shape
+        if len(shape) != 3:
+            raise UserError("it compares images, and these are vectors")
+        if any(part.labels is None for part in probe_images(subject.splits)):
+            raise UserError("it needs labels, for its classifier and for a Gaussian of each class")
+
+    def __call__(self, subject: Subject) -> dict[str, Any]:
+        own = isinstance(subject.method, Coder)
+        method: Any = (
+            subject.method
+            if own
+            else decoded_from(subject.method, subject.space, subject.splits.train, subject.seed)
+        )
+        device = subject.method.encoder.mean.device
+        extractor = extractor_for(subject.splits, device)
+        train, _, test = probe_images(subject.splits)
+        real = extract(extractor.represent, test, device=device)
+        rows = torch.randperm(len(train), generator=generator("frechet"))[: len(test)]
+        floor = extract(extractor.represent, train.take(rows), device=device)
+        made = _features(extractor, _conditional(method, train, test, subject.seed), device)
+        return {
+            "distance": frechet_distance(made, real),
+            "floor": frechet_distance(floor, real),
+            "extractor": extractor.name,
+            "decoder": "own" if own else "ad hoc",
+        }
+
+
+def _conditional(method: Coder, train: Images, test: Images, seed: int) -> Array:
+    """Generated images [n, *shape], clipped to [0, 1]: of each class as many as test has."""
+    assert train.labels is not None
+    assert test.labels is not None
+    fitted: dict[int, Gaussian] = per_class(codes(method, train), train.labels.numpy())
+    counts = torch.bincount(test.labels.long(), minlength=max(fitted) + 1)
+    rng = generator("frechet", seed)
+    drawn = [gaussian.sample(int(counts[label]), rng) for label, gaussian in fitted.items()]
+    return decode(method, np.concatenate(drawn)).clip(0, 1)
+
+
+@torch.inference_mode()
+def _features(extractor: Extractor, x: Array, device: torch.device) -> Array:
+    parts = torch.from_numpy(x).split(1024)
+    return torch.cat([extractor.represent(part.to(device)).cpu() for part in parts]).numpy()
+
+
+def _labelled(images: Images, device: torch.device) -> Labelled:
+    assert images.labels is not None
+    return Labelled(lambda index: images.floats(index).to(device), images.labels.long().to(device))
