@@ -242,6 +242,10 @@ MEASURES = Table(
         "reconstruction": Entry("diabolo.evaluation.quality:Reconstruction", "MSE, PSNR and SSIM on test"),
         "bound": Entry("diabolo.evaluation.bound:Bound", "Bound on −log p(x), by importance sampling"),
         "copying": Entry("diabolo.evaluation.quality:Copying", "Reconstructions of shuffled pixels"),
+        "frechet": Entry(
+            "diabolo.evaluation.frechet:Frechet", "Fréchet distance of generated images, by a classifier"
+        ),
+        "style": Entry("diabolo.evaluation.style:Style", "Known changes read back from the representation"),
         "pca-subspace": Entry("diabolo.evaluation.subspace:PCASubspace", "Reconstructions beside PCA's"),
         "denoising": Entry("diabolo.evaluation.denoising:Denoising", "PSNR beside PCA and a Wiener filter"),
         "anomaly": Entry("diabolo.evaluation.anomaly:Anomaly", "AUROC for the classes of data.without"),

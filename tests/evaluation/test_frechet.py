@@ -28,7 +28,7 @@ def test_the_distance_is_the_formula_s():
 
 def test_a_shift_counts_by_its_square_and_equals_are_at_no_distance():
     a = np.random.default_rng(1).normal(size=(50, 4))
-    assert frechet_distance(a, a + [3, 0, 4, 0]) == pytest.approx(25)
+    assert frechet_distance(a, a + np.array([3, 0, 4, 0])) == pytest.approx(25)
     assert frechet_distance(a, a[::-1]) == pytest.approx(0, abs=1e-9)
     flat = a * [1, 1, 1, 0]  # a dead feature is no difficulty
     assert frechet_distance(flat, flat) == pytest.approx(0, abs=1e-6)

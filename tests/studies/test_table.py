@@ -44,15 +44,16 @@ def test_bold_is_the_best_and_what_the_seeds_cannot_tell_from_it(tmp_path: Path)
 def test_a_claim_is_judged_in_the_column_s_own_direction(tmp_path: Path) -> None:
     planted(tmp_path)
     claims = [
-        {"says": "more is better", "row": "good", "over": ["bad"], "columns": ["knn"], "by": 4.0},
-        {"says": "by too much", "row": "good", "over": ["bad"], "columns": ["knn"], "by": 6.0},
-        {"says": "less is better", "row": "bad", "over": ["good"], "columns": ["mse"]},
+        {"says": "more is better", "rows": ["good"], "over": ["bad"], "columns": ["knn"], "by": 4.0},
+        {"says": "by too much", "rows": ["good"], "over": ["bad"], "columns": ["knn"], "by": 6.0},
+        {"says": "enough by itself", "rows": ["good"], "columns": ["knn"], "by": 90.0},
+        {"says": "less is better", "rows": ["bad"], "over": ["good"], "columns": ["mse"]},
     ]
     study = planted_study(claims=claims)
 
     store = Store(tmp_path)
     judged = table_of(study, store.results(study)).claims
-    assert [claim.word for claim in judged] == ["held", "not held", "undecided"]
+    assert [claim.word for claim in judged] == ["held", "not held", "held", "undecided"]
     text = section("a/study", study, store)
     assert "**held**: more is better" in text
     assert "diabolo reproduce a/study" in text
@@ -86,7 +87,7 @@ def test_trials_come_before_what_depends_on_them() -> None:
     [
         ({"columns": ["kn"]}, "did you mean 'knn'"),
         ({"colums": []}, "colums"),
-        ({"claims": [{"says": "x", "row": "god", "over": [], "columns": []}]}, "did you mean 'good'"),
+        ({"claims": [{"says": "x", "rows": ["god"], "over": [], "columns": []}]}, "did you mean 'good'"),
         ({"rows": {"a b": {"method": "ae"}, "a-b": {"method": "ae"}}}, "the same name"),
     ],
 )

@@ -88,8 +88,8 @@ class Frechet(Measure):
     class as test has, and decoded by the method's own decoder or one trained ad hoc. Features are those of a
     small classifier trained on train, so that this is no FID.
 
-    "distance", less is better; "floor", that of as many train images; "extractor", which must be the same where
-    two distances are compared.
+    "distance", less is better; "floor", that of as many train images; "extractor", which must be the
+    same where two distances are compared.
     """
 
     def check(self, subject: Subject) -> None:

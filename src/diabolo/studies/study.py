@@ -6,6 +6,7 @@ from which its table can be drawn at any time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
@@ -45,14 +46,17 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """That a row is at least `by` ahead of each other, in a column's own units, over all seeds."""
+    """That each of some rows is ahead of each other one by at least `by`, in the units of the column.
+
+    Without others, that its figure is at least `by`.
+    """
 
     __pydantic_config__: ClassVar[Any] = STRICT
 
     says: str
-    row: str
-    over: list[str]
+    rows: list[str]
     columns: list[str]
+    over: list[str] = field(default_factory=list)
     by: float = 0.0
 
 
@@ -118,7 +122,7 @@ class Job:
     @property
     def name(self) -> str:
         """Of its files."""
-        stem = "".join(c if c.isalnum() else "-" for c in self.row.lower()).strip("-")
+        stem = re.sub(r"\W+", "-", self.row.lower()).strip("-")
         return f"{stem}-{self.seed}" if self.trial is None else f"{stem}-trial-{self.trial}"
 
 
@@ -157,7 +161,7 @@ def study_from(values: Any, where: str) -> Study:
     for column in [*study.columns, *(c for claim in study.claims for c in claim.columns)]:
         if column not in COLUMNS:
             raise unknown("column", column, COLUMNS)
-    for row in [r for claim in study.claims for r in (claim.row, *claim.over)]:
+    for row in [r for claim in study.claims for r in (*claim.rows, *claim.over)]:
         if row not in study.rows:
             raise unknown("row", row, study.rows)
     return study

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from statistics import fmean
 from typing import Any
 
@@ -114,21 +115,18 @@ def _claimed(study: Study) -> Iterable[str]:
 def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]]) -> Judged:
     words: list[Word] = []
     texts = []
-    for other in claim.over:
-        for key in claim.columns:
-            column = COLUMNS[key]
-            difference = paired(values[claim.row][key], values[other][key])
-            if difference.seeds == 0:
-                words.append("undecided")
-                continue
-            sign = 1 if column.rises else -1
-            better = type(difference)(sign * difference.mean, difference.half, difference.seeds)
-            word = better.at_least(claim.by)
-            words.append(word)
-            half = "" if math.isinf(difference.half) else f" ± {column.show(difference.half)}"
-            plus = "+" if difference.mean >= 0 else ""
-            mean = f"{plus}{column.show(difference.mean)}"
-            texts.append(f"{claim.row} against {other}, {column.title}: {mean}{half} ({word})")
+    for row, other, key in product(claim.rows, claim.over or [None], claim.columns):
+        column, own = COLUMNS[key], values[row][key]
+        difference = paired(own, dict.fromkeys(own, 0.0) if other is None else values[other][key])
+        if difference.seeds == 0:
+            words.append("undecided")
+            continue
+        ahead = difference if column.rises else replace(difference, mean=-difference.mean)
+        words.append(ahead.at_least(claim.by))
+        half = "" if math.isinf(difference.half) else f" ± {column.show(difference.half)}"
+        mean = f"{'+' if difference.mean >= 0 and other else ''}{column.show(difference.mean)}"
+        against = "" if other is None else f" against {other}"
+        texts.append(f"{row}{against}, {column.title}: {mean}{half} ({words[-1]})")
     return Judged(claim.says, together(words), texts)
 
 
