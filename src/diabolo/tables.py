@@ -230,6 +230,17 @@ PROBES = Table(
         "linear": Entry("diabolo.evaluation.probes:Linear", "Multinomial logistic regression"),
         "mlp": Entry("diabolo.evaluation.probes:MLP", "A small network on frozen features"),
         "knn": Entry("diabolo.evaluation.probes:KNN", "Vote of the nearest neighbours"),
+        "few-shot": Entry("diabolo.evaluation.few_shot:FewShot", "Ridge classifier on a few labels"),
+        "sgd-linear": Entry(
+            "diabolo.evaluation.probes:MLP",
+            "A linear layer by SGD (AAVAE's protocol, without its crops)",
+            {"hidden": [], "optimiser": "sgd", "lr": 0.1, "cosine": True, "epochs": 90, "select": "last"},
+        ),
+        "adam-linear": Entry(
+            "diabolo.evaluation.probes:MLP",
+            "A linear layer by Adam (SimVAE's protocol)",
+            {"hidden": [], "lr": 3e-4, "batch_size": 128, "epochs": 200, "select": "last"},
+        ),
         "gmm": Entry("diabolo.evaluation.clustering:GMM", "Gaussian mixture, fitted without labels"),
         "kmeans": Entry("diabolo.evaluation.clustering:KMeans", "k-means, fitted without labels"),
         "finetune": Entry("diabolo.evaluation.finetune:Finetune", "The same head, training the encoder too"),

@@ -101,3 +101,15 @@ def test_labels_are_needed(name):
     unlabelled = replace(features, test=Part(features.test.values))
     with pytest.raises(UserError, match=f"^{name}: it needs labels, and test has none"):
         PROBES.build(PROBES.complete(name, "probes"))(unlabelled, seed=0)
+
+
+def test_wide_features_are_clustered_on_their_principal_components():
+    features = blobs()
+    rng = np.random.default_rng(0)
+    turned = np.linalg.qr(rng.normal(size=(40, 40)))[0][: features.width].astype(np.float32)
+    wide = features.map(
+        lambda values: values @ turned + 1e-3 * rng.normal(size=(len(values), 40)).astype("f4")
+    )
+    narrow = GMM(restarts=4, max_width=features.width)(wide, 0)
+    assert narrow.chosen["width"] == features.width
+    assert narrow.accuracy == GMM(restarts=4)(features, 0).accuracy

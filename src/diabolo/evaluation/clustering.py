@@ -6,7 +6,7 @@ import numpy as np
 from annotated_types import Ge
 
 from diabolo.evaluation import mixtures
-from diabolo.evaluation.features import Features
+from diabolo.evaluation.features import Features, Part
 from diabolo.evaluation.probes import (
     Needs,
     Outcome,
@@ -25,7 +25,8 @@ class GMM:
 
     Features are taken as they are. `components` is the number of classes where it is None. See `mixtures.fit`
     for `restarts`, `tolerance` (nats per example), `max_iter` and `ridge`, which scikit-learn calls
-    `reg_covar`. SimVAE's paper has 200 restarts, its code 20.
+    `reg_covar`. SimVAE's paper has 200 restarts, its code 20. A covariance of D dimensions has ½ D² numbers:
+    features wider than `max_width` are projected on so many principal components of train first.
     """
 
     needs: ClassVar[Needs] = "features"
@@ -38,12 +39,15 @@ class GMM:
         tolerance: PositiveFloat = 1e-3,
         max_iter: Positive = 100,
         ridge: PositiveFloat = 1e-6,
+        max_width: Positive = 128,
     ) -> None:
         self.components, self.restarts, self.ridge = components, restarts, ridge
-        self.tolerance, self.max_iter = tolerance, max_iter
+        self.tolerance, self.max_iter, self.max_width = tolerance, max_iter, max_width
 
     def __call__(self, features: Features, seed: int) -> Outcome:
         train, _, test = labelled_parts("gmm", features)
+        if features.width > self.max_width:
+            train, test = _narrowed(train, test, self.max_width)
         mixture, steps = mixtures.fit(
             train.values,
             self.components or count_classes(features.classes, known(train)),
@@ -57,7 +61,18 @@ class GMM:
         likelihood = float(joint.logsumexp(dim=1).mean())
         found = joint.argmax(dim=1).numpy(), mixture.joint(test.values).argmax(dim=1).numpy()
         labels = known(train), known(test)
-        return agreement(found, labels, {"steps": steps}, {"log_likelihood": likelihood})
+        return agreement(
+            found, labels, {"steps": steps, "width": train.values.shape[1]}, {"log_likelihood": likelihood}
+        )
+
+
+def _narrowed(train: Part, test: Part, width: int) -> tuple[Part, Part]:
+    """Both on the first principal components of train, as many as there are."""
+    from sklearn.decomposition import PCA
+
+    model = PCA(min(width, *train.values.shape), svd_solver="covariance_eigh").fit(train.values)
+    first, second = (model.transform(part.values).astype(np.float32) for part in (train, test))
+    return Part(first, train.labels), Part(second, test.labels)
 
 
 class KMeans:

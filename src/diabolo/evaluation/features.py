@@ -74,6 +74,17 @@ def sample(n: int, limit: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed_for("sample", n)).permutation(n)[:limit])
 
 
+def standards(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and deviation [D] of rows [N, D], float32: (values − mean) / deviation has 0 and 1.
+
+    The deviation of a constant dimension is given as 1.
+    """
+    mean = values.mean(axis=0, dtype=np.float64)
+    deviation = values.std(axis=0, dtype=np.float64)
+    deviation[deviation <= np.finfo(np.float32).eps * np.abs(mean)] = 1
+    return mean.astype(np.float32), deviation.astype(np.float32)
+
+
 @torch.inference_mode()
 def extract(
     represent: Callable[[Tensor], Tensor],

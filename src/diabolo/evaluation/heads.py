@@ -9,12 +9,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from diabolo.errors import UserError
 from diabolo.networks.heads import hidden_layer
 from diabolo.seeds import generator
+from diabolo.training.optimisers import adam
+from diabolo.training.schedules import Constant
 
 Select = Literal["best", "last"]
+CONSTANT = Constant()
 
 
 class Labelled(NamedTuple):
@@ -42,25 +46,30 @@ def train(
     batch_size: int,
     select: Select,
     seed: int,
+    optimiser: Callable[..., Optimizer] = adam,
+    schedule: Constant = CONSTANT,
 ) -> dict[str, float]:
-    """Minimise the negative log-likelihood with Adam.
+    """Minimise the negative log-likelihood.
 
     "best" keeps the epoch with the highest validation accuracy, the first of equals; "last" keeps the last.
     Returns what was kept: {"epoch", "validation"}. An epoch is cut into batches of near-equal size, at most
     `batch_size`, so that batch norm never meets a single example.
     """
-    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr, fused=True)
+    stepper = optimiser([{"params": [p for p in model.parameters() if p.requires_grad]}], lr=lr)
     order = generator("classifier", seed)
     batches = math.ceil(len(data.labels) / batch_size)
     chosen: dict[str, float] = {}
     best: dict[str, Tensor] = {}
     for epoch in range(1, epochs + 1):
         model.train()
-        for index in torch.randperm(len(data.labels), generator=order).tensor_split(batches):
+        shuffled = torch.randperm(len(data.labels), generator=order).tensor_split(batches)
+        for step, index in enumerate(shuffled, start=(epoch - 1) * batches):
+            for group in stepper.param_groups:
+                group["lr"] = lr * schedule.factor(step, epochs * batches, batches)
             loss = F.cross_entropy(model(data.inputs(index)), data.labels[index])
-            optimiser.zero_grad()
+            stepper.zero_grad()
             loss.backward()
-            optimiser.step()
+            stepper.step()
         if not torch.isfinite(loss):  # once an epoch: reading it waits for the device
             raise UserError(f"probe: its loss is {loss.item()} after epoch {epoch}; lower lr, now {lr}")
         if select == "best" and (accuracy := score(model, validation)) > chosen.get("validation", -1):

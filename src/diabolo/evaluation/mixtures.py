@@ -161,12 +161,13 @@ def step(rows: Rows, starts: Starts, dtype: torch.dtype) -> tuple[Starts, Tensor
     """One step of EM, its matrix products in `dtype`; and the mean log p(u) before it, nats: [R]."""
     shape = starts.weights.shape
     theta = coefficients(starts).flatten(0, 1).to(dtype)
+    least = 0.7 * math.log(torch.finfo(dtype).tiny)  # denormal numbers would triple the time
     sums = torch.zeros_like(theta, dtype=torch.float64)
     likelihood = torch.zeros(shape[0], dtype=torch.float64)
     for features in rows.blocks(len(theta), dtype):
         density = (theta @ features).unflatten(0, shape)  # [R, K, n]
         most = density.amax(dim=1, keepdim=True)
-        density.sub_(most).exp_()
+        density.sub_(most).clamp_min_(least).exp_()
         total = density.sum(dim=1, keepdim=True)
         density.div_(total)  # the responsibilities
         likelihood += (most + total.log_()).sum(dim=(1, 2), dtype=torch.float64)

@@ -6,20 +6,24 @@ choice on validation, and reads test once. `needs` says what it is called with.
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from annotated_types import Gt, MinLen
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from diabolo.errors import UserError
 from diabolo.evaluation import heads
-from diabolo.evaluation.features import Features, Part, sample
+from diabolo.evaluation.features import Features, Part, sample, standards
 from diabolo.evaluation.heads import Labelled, Select
 from diabolo.seeds import seed_for
+from diabolo.training.optimisers import adam, sgd
+from diabolo.training.schedules import Constant, Cosine
 
 Needs = Literal["features", "method"]
 Positive = Annotated[int, Gt(0)]
@@ -88,13 +92,17 @@ class Linear:
 
 
 EPOCHS, STEPS = 20, 2_000  # of the MLP: at least so many of each
+OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"adam": adam, "sgd": partial(sgd, weight_decay=0.0)}
 
 
 class MLP:
-    """A small network: hidden layers with ReLU, negative log-likelihood, Adam.
+    """A small network: hidden layers with ReLU, negative log-likelihood, Adam or SGD with Nesterov momentum.
 
     With `hidden=[128], epochs=20, select="last"` it is Mancini's head; with `hidden=[512], batch_norm=True`
-    Goncharov & Soboleva's. Without `epochs` it takes 20, or on small data as many as 2,000 steps need.
+    Goncharov & Soboleva's. Without `epochs` it takes 20, or on small data as many as 2,000 steps need. With
+    `hidden=[]` it is a linear layer: "adam-linear" is SimVAE's (A.7.3; the rate is its code's), "sgd-linear"
+    AAVAE's (§4), whose rate of 0.1 · batch size / 256 falls along a cosine. Both papers take features as they
+    are (`standardise=False`); AAVAE trains on crops, this on cached features of whole images.
     """
 
     needs: ClassVar[Needs] = "features"
@@ -105,21 +113,30 @@ class MLP:
         hidden: tuple[Positive, ...] = (256,),
         batch_norm: bool = False,
         epochs: Positive | None = None,
+        optimiser: Literal["adam", "sgd"] = "adam",
         lr: PositiveFloat = 1e-3,
+        cosine: bool = False,
         batch_size: Annotated[int, Gt(1)] = 256,
         standardise: bool = True,
         select: Select = "best",
     ) -> None:
         self.hidden, self.batch_norm, self.standardise = hidden, batch_norm, standardise
-        self.epochs, self.lr, self.batch_size, self.select = epochs, lr, batch_size, select
+        self.epochs, self.batch_size, self.select = epochs, batch_size, select
+        self.optimiser, self.lr, self.cosine = optimiser, lr, cosine
 
     def __call__(self, features: Features, seed: int) -> Outcome:
         features = standardised(features) if self.standardise else features
-        train, validation, test = labelled_parts("mlp", features)
-        classes = count_classes(features.classes, known(train))
+        name = "mlp" if self.hidden else "linear layer"
+        train, validation, test = labelled_parts(name, features)
+        model, chosen = self._fit(train, validation, count_classes(features.classes, known(train)), seed)
+        return outcome(heads.predict(model, _labelled(test)), known(test), chosen)
+
+    def _fit(
+        self, train: Part, validation: Part, classes: int, seed: int
+    ) -> tuple[nn.Module, dict[str, float]]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("mlp", seed))
-            model = heads.classifier(features.width, self.hidden, classes, batch_norm=self.batch_norm)
+            model = heads.classifier(train.values.shape[1], self.hidden, classes, batch_norm=self.batch_norm)
         chosen = heads.train(
             model,
             _labelled(train),
@@ -129,8 +146,10 @@ class MLP:
             batch_size=self.batch_size,
             select=self.select,
             seed=seed,
+            optimiser=OPTIMISERS[self.optimiser],
+            schedule=Cosine() if self.cosine else Constant(),
         )
-        return outcome(heads.predict(model, _labelled(test)), known(test), chosen)
+        return model, chosen
 
 
 class KNN:
@@ -199,11 +218,7 @@ class KNN:
 
 def standardised(features: Features) -> Features:
     """Each dimension with mean 0 and deviation 1 on train; a constant dimension becomes 0 there."""
-    values = features.train.values
-    mean = values.mean(axis=0, dtype=np.float64)
-    deviation = values.std(axis=0, dtype=np.float64)
-    deviation[deviation <= np.finfo(np.float32).eps * np.abs(mean)] = 1
-    shift, scale = mean.astype(np.float32), deviation.astype(np.float32)
+    shift, scale = standards(features.train.values)
     return features.map(lambda values: (values - shift) / scale)
 
 
