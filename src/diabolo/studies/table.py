@@ -115,7 +115,8 @@ def _claimed(study: Study) -> Iterable[str]:
 def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]]) -> Judged:
     words: list[Word] = []
     texts = []
-    for row, other, key in product(claim.rows, claim.over or [None], claim.columns):
+    others: Sequence[str | None] = claim.over or [None]
+    for row, other, key in product(claim.rows, others, claim.columns):
         column, own = COLUMNS[key], values[row][key]
         difference = paired(own, dict.fromkeys(own, 0.0) if other is None else values[other][key])
         if difference.seeds == 0:
