@@ -15,7 +15,7 @@ from diabolo.data.images import Splits
 from diabolo.errors import UserError
 from diabolo.evaluation import references
 from diabolo.evaluation.features import Features, features_of, load_features
-from diabolo.evaluation.suite import Scored, as_score, needing, score, write_scores
+from diabolo.evaluation.suite import Scored, as_score, embedding, needing, score, write_scores
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
 from diabolo.recipe import Evaluation
@@ -101,6 +101,9 @@ def _scores(run: Run, splits: Splits, settings: Evaluation, show: Show) -> tuple
     scores: dict[str, Any] = {
         "encoder": {"space": space} | own.scored.scores | _tuned(run.method, space, specs, splits, run)
     }
+    if "z" in run.method.spaces[1:]:  # the loss acts on another space than the one to use
+        represent = partial(run.method.represent, space="z")
+        scores["encoder"]["embedding"] = embedding(represent, splits, run.method.unit, run.device)
     for other in settings.also:
         represented = features_of(partial(run.method.represent, space=other), splits, run.device)
         scores[f"encoder.{other}"] = {"space": other} | score(represented, specs, seed).scores
