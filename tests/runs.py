@@ -6,6 +6,17 @@ from diabolo.methods.build import Facts, facts_of
 from diabolo.recipe import Recipe, complete_for, compose
 
 SPINE = ("vae", "simvae", "simclr", "moco", "supervised")  # each stresses the contract in another way
+RESUMED = (*SPINE, "byol")
+IN_PARALLEL = (*SPINE, "vicreg", "barlow-twins", "byol", "simsiam", "lejepa")
+
+SMALL = {
+    "moco": ["method.queue=64", "method.group=8"],
+    "vicreg": ["method.width=24"],
+    "barlow-twins": ["method.width=24"],
+    "byol": ["method.hidden=24", "method.width=16"],
+    "simsiam": ["method.width=24", "method.hidden=8"],
+    "lejepa": ["method.hidden=24", "method.width=16", "method.directions=32"],
+}
 
 
 def digits_recipe(method: str, *settings: str) -> Recipe:
@@ -18,8 +29,7 @@ def digits_recipe(method: str, *settings: str) -> Recipe:
         "training": {"epochs": 2, "batch_size": 32, "log_every": 7},
         "evaluation": {"live": 1},
     }
-    small = ["method.queue=64", "method.group=8"] if method == "moco" else []
-    return complete_for(compose([layer], [*small, *settings]), (1, 8, 8))
+    return complete_for(compose([layer], [*SMALL.get(method, []), *settings]), (1, 8, 8))
 
 
 def digits(recipe: Recipe) -> tuple[Splits, Facts]:

@@ -14,6 +14,12 @@ from diabolo.verbs.fit import fit
 
 MLP = {"name": "mlp", "widths": [256, 256]}
 CONV = {"name": "conv", "filters": [16, 32, 64], "hidden": 128, "batch_norm": True}
+GENTLE = {
+    "views.transforms": [
+        {"name": "random-resized-crop", "scale": [0.7, 1]},
+        {"name": "rotation", "degrees": 20},
+    ]
+}
 
 CASES = {
     "ae": (MLP, 5, {}, 0.93),
@@ -22,6 +28,11 @@ CASES = {
     "simvae": (MLP, 3, {"views.count": 4}, 0.925),
     "simclr": (CONV, 4, {"method.temperature": 0.2}, 0.87),
     "moco": (CONV, 4, {"method.queue": 1024}, 0.89),
+    "vicreg": (CONV, 4, {"method.width": 256}, 0.86),
+    "barlow-twins": (CONV, 4, {"method.width": 256}, 0.87),
+    "byol": (CONV, 6, GENTLE | {"method.hidden": 512, "method.momentum": 0.98, "schedule": "cosine"}, 0.905),
+    "simsiam": (CONV, 8, GENTLE | {"method.width": 256, "method.hidden": 64, "optimiser.lr": 0.1}, 0.845),
+    "lejepa": (CONV, 4, {"method.hidden": 256, "method.directions": 256}, 0.87),
     "supervised": (CONV, 2, {}, 0.94),
 }
 

@@ -91,6 +91,36 @@ METHODS = Table(
             family="discriminative",
             recipe=PAIRS,
         ),
+        "vicreg": MethodEntry(
+            "diabolo.methods.vicreg:VICReg",
+            "Views agree; each embedding dimension varies, and on its own (Bardes et al. 2022)",
+            family="discriminative",
+            recipe=PAIRS,
+        ),
+        "barlow-twins": MethodEntry(
+            "diabolo.methods.barlow_twins:BarlowTwins",
+            "Make the correlation of two views' embeddings the identity (Zbontar et al. 2021)",
+            family="discriminative",
+            recipe=PAIRS,
+        ),
+        "byol": MethodEntry(
+            "diabolo.methods.byol:BYOL",
+            "Predict what a momentum network makes of the other view (Grill et al. 2020)",
+            family="discriminative",
+            recipe=PAIRS,
+        ),
+        "simsiam": MethodEntry(
+            "diabolo.methods.simsiam:SimSiam",
+            "Predict the other view's projection, whose gradient is stopped (Chen & He 2021)",
+            family="discriminative",
+            recipe={**PAIRS, "optimiser": "sgd", "schedule": "cosine"},
+        ),
+        "lejepa": MethodEntry(
+            "diabolo.methods.lejepa:LeJEPA",
+            "Views agree, and embeddings follow a standard normal (Balestriero & LeCun 2025)",
+            family="discriminative",
+            recipe=PAIRS,
+        ),
         "supervised": MethodEntry(
             "diabolo.methods.supervised:Supervised",
             "Cross-entropy with labels: the upper reference",

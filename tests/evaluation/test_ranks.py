@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diabolo.evaluation.geometry import active_dimensions, centred_rank, deviations, effective_rank
+from diabolo.evaluation.geometry import active_dimensions, centred_rank, deviations, effective_rank, spread
 
 SHAPES = st.tuples(st.integers(2, 40), st.integers(1, 40))
 
@@ -62,3 +62,19 @@ def test_an_offset_hides_what_centring_shows():
     assert effective_rank(z) < 2
     assert centred_rank(z) > 15
     np.testing.assert_allclose(deviations(z), z.astype(np.float64).std(axis=0))
+
+
+@given(SHAPES, st.integers(0, 99), st.floats(1e-3, 1e3))
+def test_spread_is_0_for_one_point_and_at_most_1_for_directions(shape, seed, scale):
+    z = gaussian(shape, seed)
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    assert spread(unit, "length") ** 2 == pytest.approx(1 - np.square(unit.mean(axis=0)).sum(), abs=1e-5)
+    assert spread(scale * z, "deviation") == pytest.approx(scale * spread(z, "deviation"), rel=1e-5)
+    one_point = np.repeat(unit[:1], shape[0], axis=0)
+    assert spread(one_point, "length") < 1e-6
+
+
+def test_spread_is_1_for_directions_of_a_sphere_and_for_a_standard_normal():
+    z = gaussian((20_000, 16), 0)
+    assert spread(z, "deviation") == pytest.approx(1, abs=0.01)
+    assert spread(z / np.linalg.norm(z, axis=1, keepdims=True), "length") == pytest.approx(1, abs=0.01)

@@ -8,9 +8,17 @@ import torch
 
 from diabolo.errors import UserError
 from diabolo.evaluation.features import Features, Part
-from diabolo.evaluation.geometry import effective_rank
+from diabolo.evaluation.geometry import centred_rank, effective_rank
 from diabolo.evaluation.probes import KNN
-from diabolo.evaluation.suite import needing, quick, read_scores, representations, score, write_scores
+from diabolo.evaluation.suite import (
+    embedding,
+    needing,
+    quick,
+    read_scores,
+    representations,
+    score,
+    write_scores,
+)
 from diabolo.tables import PROBES
 from tests.evaluation.planted import blobs
 
@@ -48,6 +56,23 @@ def test_without_labels_there_is_geometry_alone():
         *("width", "test_size", "effective_rank", "centred_rank", "active_dimensions", "deviation", "note")
     }
     assert scored.predictions == {}
+
+
+@pytest.mark.parametrize("unit", ["length", "deviation", None])
+def test_geometry_of_an_embedding_is_read_on_train_as_its_loss_sees_it(digits, unit):
+    def represent(x):
+        return x.flatten(1) + 0.1
+
+    found = embedding(represent, digits, unit)
+    z = represent(digits.train.floats()).numpy()
+    seen = z / np.linalg.norm(z, axis=1, keepdims=True) if unit == "length" else z
+    assert found["width"] == 64
+    assert found["centred_rank"] == pytest.approx(centred_rank(seen))
+    assert found["deviation"]["max"] == pytest.approx(seen.std(axis=0).max(), rel=1e-4)
+    variance = seen.var(axis=0)
+    expected = {"length": variance.sum() ** 0.5, "deviation": variance.mean() ** 0.5}
+    assert found.get("spread") == pytest.approx(expected[unit], rel=1e-4) if unit else "spread" not in found
+    assert json.loads(json.dumps(found)) == found
 
 
 def test_a_quick_look_reads_validation_and_never_test(digits):

@@ -90,6 +90,52 @@ def test_a_narrow_representation_that_works_is_not_called_collapsed():
     assert verdict(scores)[1] == narrow
 
 
+BEHIND = "collapsed behind the projector: "
+ONE_OF_128 = BEHIND + "1 of 128 dimensions of the embedding carry information"
+
+
+@pytest.mark.parametrize(
+    ("embedding", "line"),
+    [
+        ({"width": 128, "centred_rank": 1.2, "spread": 0.9}, ONE_OF_128),
+        ({"width": 128, "centred_rank": 1.2}, ONE_OF_128),  # of a loss without a scale of its own
+        (
+            {"width": 256, "centred_rank": 150, "spread": 0.0293},
+            BEHIND + "all embeddings lie near one point (spread 0.029 of 1)",
+        ),
+        ({"width": 2, "centred_rank": 0.0}, BEHIND + "0 of 2 dimensions of the embedding carry information"),
+    ],
+)
+def test_collapse_behind_the_projector_is_named_first_however_good_h_is(embedding, line):
+    lines = verdict({"encoder": entry(70, 0.95, 0.97) | {"embedding": embedding}, "random": RANDOM})
+    assert lines[0] == line
+    assert lines[1].startswith("beats a random encoder")
+    assert lines[2] == "70 of 128 dimensions carry information"
+
+
+@pytest.mark.parametrize(
+    "embedding",
+    [
+        {"width": 2048, "centred_rank": 9, "spread": 0.9},  # classes that contracted, in few dimensions
+        {"width": 2048, "centred_rank": 3, "spread": 0.2},
+        {"width": 10, "centred_rank": 5},  # logits
+        {"width": 2, "centred_rank": 1.0},  # of two classes, which are one direction
+    ],
+)
+def test_an_embedding_of_low_rank_is_not_called_collapsed(embedding):
+    scores = {"encoder": entry(70, 0.95, 0.97), "random": RANDOM}
+    with_embedding = scores | {"encoder": scores["encoder"] | {"embedding": embedding}}
+    assert verdict(with_embedding) == verdict(scores)
+
+
+def test_where_both_have_collapsed_the_representation_comes_first():
+    collapsed = {"width": 64, "centred_rank": 1.0, "spread": 0.0}
+    lines = verdict({"encoder": entry(1.2, 0.2, 0.2) | {"embedding": collapsed}, "random": RANDOM})
+    assert lines[0] == "collapsed: 1 of 128 dimensions carry information"
+    assert lines[1] == BEHIND + "1 of 64 dimensions of the embedding carry information"
+    assert lines[2].startswith("failed: ")
+
+
 def test_without_labels_or_references():
     assert verdict({"encoder": entry(3)}) == [
         "3 of 128 dimensions carry information: likely collapse",

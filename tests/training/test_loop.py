@@ -85,13 +85,32 @@ def test_compiled_follows_eager() -> None:
 def test_biases_and_norms_are_not_decayed(name: str) -> None:
     recipe = digits_recipe(name, *PLAIN)
     method = build_method(recipe, digits(recipe)[1])
-    decayed, free = method.parameter_groups(0.1)
-    assert decayed["weight_decay"] == 0.1
-    assert free["weight_decay"] == 0
-    assert all(p.ndim > 1 for p in decayed["params"])
-    assert all(p.ndim <= 1 for p in free["params"])
-    expected = sum(p.requires_grad for p in method.parameters())
-    assert len(decayed["params"]) + len(free["params"]) == expected
+    groups = method.parameter_groups(0.1)
+    for group in groups:
+        assert {p.ndim > 1 for p in group["params"]} <= {group["weight_decay"] == 0.1}
+        assert group["weight_decay"] in (0, 0.1)
+    grouped = [p for group in groups for p in group["params"]]
+    expected = [p for p in method.parameters() if p.requires_grad]
+    assert len(grouped) == len(expected)
+    assert {id(p) for p in grouped} == {id(p) for p in expected}
+
+
+def test_the_schedule_leaves_simsiam_s_predictor_alone() -> None:
+    recipe = digits_recipe("simsiam", *PLAIN, "optimiser={name: sgd, lr: 1e-3}", "schedule={name: cosine}")
+    predictor: list[float] = []
+    others: list[float] = []
+    splits, facts = digits(recipe)
+    method = build_method(recipe, facts)
+    optimiser = OPTIMISERS.build(recipe.optimiser, groups=method.parameter_groups(0.0))
+    feed = Feed(splits.train, build_pipelines(recipe), 32, recipe.seed, torch.device("cpu"))
+    fabric = Fabric(accelerator="cpu", devices=1)
+    mine = {id(p) for p in method.predictor.parameters()}
+    schedule = SCHEDULES.build(recipe.schedule)
+    for _ in train(fabric, method, optimiser, schedule, feed, recipe.training, Position()):
+        for group in optimiser.param_groups:
+            (predictor if id(group["params"][0]) in mine else others).append(group["lr"])
+    assert set(predictor) == {1e-3}
+    assert others[0] == 1e-3 > 100 * others[-1]
 
 
 @given(st.integers(2, 50), st.integers(1, 20), st.floats(0, 5), st.floats(0, 0.5))

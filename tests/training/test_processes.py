@@ -18,7 +18,7 @@ from diabolo.methods.build import build_method
 from diabolo.networks import norm
 from diabolo.training.loop import Feed
 from diabolo.views.pipeline import build_pipelines
-from tests.runs import SPINE, digits, digits_recipe
+from tests.runs import IN_PARALLEL, digits, digits_recipe
 
 STEPS = 3
 
@@ -84,11 +84,11 @@ def shared() -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
-    mp.spawn(work, (folder, SPINE), nprocs=2)
+    mp.spawn(work, (folder, IN_PARALLEL), nprocs=2)
     return folder
 
 
-@pytest.mark.parametrize("name", SPINE)
+@pytest.mark.parametrize("name", IN_PARALLEL)
 def test_two_processes_equal_one(name: str, two_processes: Path) -> None:
     two, _ = read_tensors(two_processes / f"{name}.safetensors")
     one = take_steps(name)

@@ -15,7 +15,7 @@ import torch
 from diabolo.files import read_tensors
 from diabolo.run import Run
 from diabolo.verbs.fit import fit
-from tests.runs import SPINE, digits_recipe
+from tests.runs import RESUMED, digits_recipe
 
 EPOCHS = 12
 
@@ -62,7 +62,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run of each method, killed with SIGKILL after its second checkpoint."""
     folder = tmp_path_factory.mktemp("killed")
     processes = {}
-    for name in SPINE:
+    for name in RESUMED:
         recipe = digits_recipe(name, f"training.epochs={EPOCHS}")
         (folder / f"{name}.yaml").write_text(recipe.to_yaml())
         processes[name] = start(folder / f"{name}.yaml", folder / name)
@@ -72,10 +72,10 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 process.send_signal(signal.SIGKILL)
                 processes.pop(name).communicate()
         time.sleep(0.002)
-    return {name: folder / name for name in SPINE}
+    return {name: folder / name for name in RESUMED}
 
 
-@pytest.mark.parametrize("name", SPINE)
+@pytest.mark.parametrize("name", RESUMED)
 def test_killed_and_resumed_equals_never_stopped(name: str, killed: dict[str, Path], tmp_path: Path) -> None:
     folder = killed[name]
     assert not (folder / "model.safetensors").exists(), "it was killed before its end"

@@ -1,5 +1,7 @@
 """The shape of a representation, without labels: how many dimensions it uses, and how evenly."""
 
+from typing import Any, Literal
+
 import numpy as np
 
 EPSILON = 1e-7  # RankMe's ε, as published
@@ -31,6 +33,16 @@ def deviations(z: np.ndarray) -> np.ndarray:
     return np.asarray(z, np.float64).std(axis=0)
 
 
+def spread(z: np.ndarray, unit: Literal["length", "deviation"]) -> float:
+    """How far the rows of z [N, D] are from being one point, in the unit that their loss gives them.
+
+    unit: "length", for rows of length 1: √Σ_i var_i, from 0 to 1 (SimSiam's Fig. 2, times √D). "deviation",
+    where each dimension is to deviate by 1: √mean_i var_i.
+    """
+    variance = np.square(deviations(z))
+    return float(np.sqrt(variance.sum() if unit == "length" else variance.mean()))
+
+
 def active_dimensions(z: np.ndarray) -> int:
     """How many dimensions deviate by more than 1 % of what the most varied one does.
 
@@ -40,6 +52,17 @@ def active_dimensions(z: np.ndarray) -> int:
     spread = deviations(z)
     floor = ROUNDING * float(np.sqrt(np.mean(np.square(z, dtype=np.float64))))
     return int((spread > max(ACTIVE * spread.max(), floor)).sum())
+
+
+def geometry(z: np.ndarray) -> dict[str, Any]:
+    """What can be said of z [N, D] without labels: plain numbers, as `scores.json` keeps them."""
+    each = deviations(z)
+    return {
+        "effective_rank": effective_rank(z),
+        "centred_rank": centred_rank(z),
+        "active_dimensions": active_dimensions(z),
+        "deviation": {"min": float(each.min()), "median": float(np.median(each)), "max": float(each.max())},
+    }
 
 
 def _entropy_rank(z: np.ndarray) -> float:

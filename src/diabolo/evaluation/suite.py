@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
 from diabolo.evaluation.features import Features, Part, extract, probe_images, sample
-from diabolo.evaluation.geometry import active_dimensions, centred_rank, deviations, effective_rank
+from diabolo.evaluation.geometry import effective_rank, geometry, spread
 from diabolo.evaluation.probes import KNN, Needs, Outcome
 from diabolo.files import write_json
 from diabolo.tables import PROBES
@@ -48,19 +48,7 @@ def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) ->
     Geometry is read on train, a sample of at most 25,600 rows, so that test is left to the probes.
     """
     z = features.train.values[sample(len(features.train), RANK_ROWS)]
-    spreads = deviations(z)
-    scores: dict[str, Any] = {
-        "width": features.width,
-        "test_size": len(features.test),
-        "effective_rank": effective_rank(z),
-        "centred_rank": centred_rank(z),
-        "active_dimensions": active_dimensions(z),
-        "deviation": {
-            "min": float(spreads.min()),
-            "median": float(np.median(spreads)),
-            "max": float(spreads.max()),
-        },
-    }
+    scores: dict[str, Any] = {"width": features.width, "test_size": len(features.test)} | geometry(z)
     if features.note:
         scores["note"] = features.note
     predictions = {}
@@ -71,6 +59,23 @@ def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) ->
         scores[spec["name"]] = as_score(outcome, time.perf_counter() - started)
         predictions[spec["name"]] = outcome.predictions
     return Scored(scores, predictions)
+
+
+def embedding(
+    represent: Callable[[Tensor], Tensor],
+    splits: Splits,
+    unit: Literal["length", "deviation"] | None,
+    device: torch.device | str = "cpu",
+) -> dict[str, Any]:
+    """Geometry of the embedding that a loss acts on, as the loss sees it: where collapse can hide from h.
+
+    represent: to the embedding. unit: see `Method.unit`; "length" divides each embedding by its own, and
+    either adds "spread". It is read on a sample of train, as in `score`.
+    """
+    z = _part(represent, probe_images(splits)[0], RANK_ROWS, device).values
+    if unit == "length":
+        z = z / np.linalg.norm(z, axis=1, keepdims=True).clip(min=np.finfo(np.float32).tiny)
+    return {"width": z.shape[1]} | geometry(z) | ({"spread": spread(z, unit)} if unit else {})
 
 
 def as_score(outcome: Outcome, seconds: float) -> dict[str, Any]:

@@ -15,6 +15,9 @@ COLLAPSED_RANK = 2.0
 NARROW_SHARE = 0.1
 # … unless the data or the architecture is itself that narrow: training must have lost half of what was there.
 LOST_SHARE = 0.5
+# Embeddings that spread by less than this share of their unit lie on one point but for noise, which may have
+# any rank. Untrained projectors reach a third and more.
+ONE_POINT = 0.1
 # Two accuracies differ when they are this many standard errors apart: about 1 chance in 20 of a false word.
 STANDARD_ERRORS = 2.0
 
@@ -28,13 +31,17 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
     """
     encoder = scores["encoder"]
     dimensions, collapsed = _dimensions(scores)
-    lines = [dimensions]
+    lines = [dimensions] if collapsed else []  # the first sentence is what matters most
+    if "embedding" in encoder:
+        lines += filter(None, [_behind_projector(encoder["embedding"])])
     if random := scores.get("random"):
         sides = compare(encoder, random)
         failed = bool(sides) and 1 not in sides.values()
         line = _against(encoder, random, "a random encoder of the same architecture")
-        if line:  # the first sentence is what matters most
-            lines.insert(int(collapsed), f"failed: {line}" if failed else line)
+        if line:
+            lines.append(f"failed: {line}" if failed else line)
+    if not collapsed:
+        lines.append(dimensions)
     if pca := scores.get("pca"):
         lines += filter(None, [_against(encoder, pca, f"PCA to {pca['width']} dimensions")])
     if pixels := scores.get("pixels"):
@@ -63,9 +70,7 @@ def _dimensions(scores: Mapping[str, Any]) -> tuple[str, bool]:
     encoder = scores["encoder"]
     rank, width = encoder["centred_rank"], encoder["width"]
     count = f"{rank:.0f} of {width} dimensions carry information"
-    collapsed = rank < (
-        COLLAPSED_RANK if width >= 2 * COLLAPSED_RANK else 1.0
-    )  # below 1: no variation at all
+    collapsed = _on_a_line(encoder)
     before = [min(scores[name]["centred_rank"], width) for name in ("random", "pixels") if name in scores]
     narrow = rank < NARROW_SHARE * width and rank < LOST_SHARE * min(before, default=math.inf)
     if not collapsed and not narrow:
@@ -74,6 +79,27 @@ def _dimensions(scores: Mapping[str, Any]) -> tuple[str, bool]:
     if sides and set(sides.values()) == {1}:
         return f"{count}: narrow, yet better than a random encoder", False
     return (f"collapsed: {count}" if collapsed else f"{count}: likely collapse"), True
+
+
+def _on_a_line(entry: Entry) -> bool:
+    """Whether all examples lie near one line, or for a narrow representation, on one point."""
+    return entry["centred_rank"] < (COLLAPSED_RANK if entry["width"] >= 2 * COLLAPSED_RANK else 1.0)
+
+
+def _behind_projector(embedding: Entry) -> str | None:
+    """A sentence where the embedding that the loss acts on has collapsed, whatever h looks like.
+
+    A low rank alone is none: classes that contract, or as many logits as classes, are few dimensions too.
+    """
+    if _on_a_line(embedding):
+        count = f"{embedding['centred_rank']:.0f} of {embedding['width']} dimensions"
+        return f"collapsed behind the projector: {count} of the embedding carry information"
+    if embedding.get("spread", 1.0) < ONE_POINT:
+        return (
+            "collapsed behind the projector: all embeddings lie near one point "
+            f"(spread {embedding['spread']:.3f} of 1)"
+        )
+    return None
 
 
 def _against(encoder: Entry, reference: Entry, words: str) -> str:

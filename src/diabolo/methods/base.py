@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -39,6 +40,9 @@ class Method(nn.Module):
 
     needs: ClassVar[Needs] = Needs()
     spaces: ClassVar[tuple[str, ...]] = ("h", "map")  # what `represent` offers; the first is the default
+    # What of z has a scale to its loss: with "length" each z counts as if it had length 1, with "deviation"
+    # each dimension is to deviate by 1. The verdict on collapse measures z by it; None leaves its rank alone.
+    unit: ClassVar[Literal["length", "deviation"] | None] = None
 
     def __init__(self, encoder: Backbone) -> None:
         super().__init__()
@@ -68,17 +72,24 @@ class Method(nn.Module):
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """What the optimiser gets: biases, norms and other vectors are not decayed."""
-        trained = [p for p in self.parameters() if p.requires_grad]
-        return [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+        return groups_of(self.parameters(), weight_decay)
 
     def after_step(self, progress: float) -> None:
         """Called after each optimiser step, for momentum networks and queues: it changes buffers only."""
 
     def before_epoch(self, features: Tensor) -> None:
         """Called before each epoch with the training split's features [N, D], if `needs.features`."""
+
+
+def groups_of(
+    parameters: Iterable[nn.Parameter], weight_decay: float, **options: Any
+) -> list[dict[str, Any]]:
+    """Two groups for the optimiser, matrices and vectors. options: of both, such as fixed_lr=True."""
+    trained = [p for p in parameters if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay, **options},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, **options},
+    ]
 
 
 class DecoderFactory(Protocol):

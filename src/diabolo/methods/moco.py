@@ -28,6 +28,7 @@ class MoCo(Method):
 
     needs = Needs(views=(2, 2), synchronise=False)
     spaces = ("h", "z", "map")
+    unit = "length"
 
     def __init__(
         self,

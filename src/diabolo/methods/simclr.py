@@ -21,6 +21,7 @@ class SimCLR(Method):
 
     needs = Needs(views=(2, None))
     spaces = ("h", "z", "map")
+    unit = "length"
 
     def __init__(
         self,

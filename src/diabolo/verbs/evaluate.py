@@ -16,7 +16,7 @@ from diabolo.errors import UserError
 from diabolo.evaluation import references
 from diabolo.evaluation.features import Features, features_of, load_features
 from diabolo.evaluation.measures import Subject, build_measures, check_measures, measured, on_random
-from diabolo.evaluation.suite import Scored, as_score, needing, score, write_scores
+from diabolo.evaluation.suite import Scored, as_score, embedding, needing, score, write_scores
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
 from diabolo.recipe import Evaluation, Recipe
@@ -113,6 +113,9 @@ def _scores(run: Run, splits: Splits, settings: Evaluation, show: Show) -> tuple
         | _tuned(run.method, space, specs, splits, run)
         | _measured(measures, subject, show)
     }
+    if "z" in run.method.spaces[1:]:  # the loss acts on another space than the one to use
+        represent = partial(run.method.represent, space="z")
+        scores["encoder"]["embedding"] = embedding(represent, splits, run.method.unit, run.device)
     for other in settings.also:
         represented = features_of(partial(run.method.represent, space=other), splits, run.device)
         scores[f"encoder.{other}"] = {"space": other} | score(represented, specs, seed).scores
