@@ -117,6 +117,7 @@ ENCODERS = Table(
         "simvae-resnet": Entry(
             "diabolo.networks.simvae:SimVAEEncoder", "SimVAE's small ResNet (its Table 4a)"
         ),
+        "vit": Entry("diabolo.networks.vit:ViT", "Vision transformer (Dosovitskiy et al. 2021)"),
         "timm": Entry("diabolo.networks.timm:TimmEncoder", "Any timm backbone, by its name there"),
     },
 )
