@@ -16,9 +16,9 @@ from diabolo.files import read_tensors, write_tensors
 from diabolo.methods.base import Method
 from diabolo.methods.build import build_method
 from diabolo.networks import norm
-from diabolo.training.loop import Feed
+from diabolo.training.loop import Feed, prepare_epoch
 from diabolo.views.pipeline import build_pipelines
-from tests.runs import SPINE, digits, digits_recipe
+from tests.runs import METHODS_IN_PARALLEL, digits, digits_recipe
 
 STEPS = 3
 
@@ -31,6 +31,8 @@ def take_steps(name: str) -> dict[str, Tensor]:
     if method.needs.synchronise and world_size() > 1:
         norm.synchronise(method)
     feed = Feed(splits.train, build_pipelines(recipe), 32, recipe.seed, torch.device("cpu"))
+    if method.needs.features:
+        prepare_epoch(method, feed, 0)
     result = {}
     for step in range(STEPS):
         batch = feed(0, step, 0.0)
@@ -84,11 +86,11 @@ def shared() -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
-    mp.spawn(work, (folder, SPINE), nprocs=2)
+    mp.spawn(work, (folder, METHODS_IN_PARALLEL), nprocs=2)
     return folder
 
 
-@pytest.mark.parametrize("name", SPINE)
+@pytest.mark.parametrize("name", METHODS_IN_PARALLEL)
 def test_two_processes_equal_one(name: str, two_processes: Path) -> None:
     two, _ = read_tensors(two_processes / f"{name}.safetensors")
     one = take_steps(name)

@@ -36,7 +36,7 @@ class ViT(nn.Module):
         super().__init__()
         channels, size = image_shape(shape, "encoder 'vit'")
         self.patch = patch or _default_patch(size)
-        self.grid = self._grid(size)
+        self.grid = self.tiling(size)
         self.width = width
         self.embed = nn.Linear(channels * self.patch**2, width)
         self.blocks = blocks(width, depth, heads)
@@ -48,20 +48,20 @@ class ViT(nn.Module):
 
         keep: [n, l], the places of the patches to encode, which see one another alone; None for all L.
         """
-        grid = self._grid((x.shape[2], x.shape[3]))
+        grid = self.tiling((x.shape[2], x.shape[3]))
         tokens = self.embed(patchify(x, self.patch))
         tokens = tokens + positions(grid, self.grid, self.width, tokens)
         return self.norm(self.blocks(tokens if keep is None else take(tokens, keep)))
 
     def map(self, x: Tensor) -> Tensor:
         """The encoded patches in their places: [n, C, H, W] → [n, width, H / patch, W / patch]."""
-        return self.tokens(x).mT.unflatten(2, self._grid((x.shape[2], x.shape[3])))
+        return self.tokens(x).mT.unflatten(2, self.tiling((x.shape[2], x.shape[3])))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.tokens(x).mean(1)
 
-    def _grid(self, size: Size) -> Size:
-        """How many patches tile an image's height and width."""
+    def tiling(self, size: Size) -> Size:
+        """How many patches tile a height and a width, in pixels. Raises `UserError` where none do."""
         height, width = size
         if height % self.patch or width % self.patch:
             raise UserError(
