@@ -119,7 +119,7 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
     """Validate a nested mapping. Raises `UserError`: one line, with the nearest valid key."""
     recipe = Recipe(**complete(Recipe, values))
     needs = METHODS.load(recipe.method["name"]).needs  # type: ignore[attr-defined]
-    if (recipe.local_views is not None) != needs.local_views:
+    if needs.local_views is not None and needs.local_views != (recipe.local_views is not None):
         verb = "needs" if needs.local_views else "does not take"
         raise UserError(
             f"local_views: method '{recipe.method['name']}' {verb} smaller views beside the others"

@@ -121,6 +121,41 @@ METHODS = Table(
             family="discriminative",
             recipe=PAIRS,
         ),
+        "swav": MethodEntry(
+            "diabolo.methods.swav:SwAV",
+            "Predict another view's share in balanced prototypes (Caron et al. 2020)",
+            family="discriminative",
+            recipe=PAIRS,
+        ),
+        "dino": MethodEntry(
+            "diabolo.methods.dino:DINO",
+            "Predict what a slow teacher says of another view (Caron et al. 2021)",
+            family="discriminative",
+            recipe=PAIRS,
+        ),
+        "deepcluster": MethodEntry(
+            "diabolo.methods.deepcluster:DeepCluster",
+            "Classify views by clusters of all embeddings, renewed each epoch (Caron et al. 2020, v2)",
+            family="discriminative",
+            recipe=PAIRS,
+        ),
+        "instance-discrimination": MethodEntry(
+            "diabolo.methods.instance_discrimination:InstanceDiscrimination",
+            "One class per training image, against stored embeddings (Wu et al. 2018)",
+            family="discriminative",
+            recipe={"views": {"transforms": "simclr"}},
+        ),
+        "rotnet": MethodEntry(
+            "diabolo.methods.rotnet:RotNet",
+            "Tell by which quarter turn an image was rotated (Gidaris et al. 2018)",
+            family="discriminative",
+            recipe={"views": {"transforms": "simclr"}},
+        ),
+        "mae": MethodEntry(
+            "diabolo.methods.mae:MAE",
+            "Masked autoencoder: predict hidden patches from a quarter of them (He et al. 2022)",
+            recipe={"encoder": "vit", "optimiser": {"name": "adamw", "betas": [0.9, 0.95]}},
+        ),
         "supervised": MethodEntry(
             "diabolo.methods.supervised:Supervised",
             "Cross-entropy with labels: the upper reference",
@@ -147,6 +182,7 @@ ENCODERS = Table(
         "simvae-resnet": Entry(
             "diabolo.networks.simvae:SimVAEEncoder", "SimVAE's small ResNet (its Table 4a)"
         ),
+        "vit": Entry("diabolo.networks.vit:ViT", "Vision transformer (Dosovitskiy et al. 2021)"),
         "timm": Entry("diabolo.networks.timm:TimmEncoder", "Any timm backbone, by its name there"),
     },
 )

@@ -23,6 +23,7 @@ ENCODER_SPECS = [
     {"name": "conv"},
     {"name": "conv", "batch_norm": True, "filters": [4, 8]},
     {"name": "simvae-resnet", "blocks": 1},
+    {"name": "vit", "width": 8, "depth": 1, "heads": 2},
     *({"name": "resnet18", "stem": stem} | NARROW for stem in ("cifar", "stl", "imagenet")),
     {"name": "resnet34"} | NARROW,
     {"name": "resnet50"} | NARROW,
@@ -233,6 +234,7 @@ def test_mirrors_keep_the_settings() -> None:
         "width": 0.5,
         "stem": "stl",
     }
+    assert completed({"name": "vit"}) == {"name": "resize-conv"}
     with pytest.raises(UserError, match="name a decoder"):
         mirror({"name": "custom"})
 

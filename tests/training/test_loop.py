@@ -83,7 +83,7 @@ def test_compiled_follows_eager() -> None:
 
 @pytest.mark.parametrize("name", METHODS.entries)
 def test_biases_and_norms_are_not_decayed(name: str) -> None:
-    recipe = digits_recipe(name, *PLAIN)
+    recipe = digits_recipe(name)
     method = build_method(recipe, digits(recipe)[1])
     groups = method.parameter_groups(0.1)
     for group in groups:

@@ -16,7 +16,7 @@ from diabolo.files import read_tensors, write_tensors
 from diabolo.methods.base import Method
 from diabolo.methods.build import build_method
 from diabolo.networks import norm
-from diabolo.training.loop import Feed
+from diabolo.training.loop import Feed, prepare_epoch
 from diabolo.views.pipeline import build_pipelines
 from tests.runs import IN_PARALLEL, digits, digits_recipe
 
@@ -31,6 +31,8 @@ def take_steps(name: str) -> dict[str, Tensor]:
     if method.needs.synchronise and world_size() > 1:
         norm.synchronise(method)
     feed = Feed(splits.train, build_pipelines(recipe), 32, recipe.seed, torch.device("cpu"))
+    if method.needs.features:
+        prepare_epoch(method, feed, 0)
     result = {}
     for step in range(STEPS):
         batch = feed(0, step, 0.0)

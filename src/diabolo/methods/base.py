@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from diabolo.errors import unknown
@@ -24,7 +25,7 @@ class Needs:
     """What a method asks of the batch and of the loop."""
 
     views: tuple[int, int | None] = (1, None)  # fewest and most views of an example
-    local_views: bool = False  # smaller crops beside the global ones
+    local_views: bool | None = False  # smaller crops beside the global ones; None: if the recipe gives them
     labels: bool = False
     features: bool = False  # `before_epoch` wants the representation of the whole training split
     synchronise: bool = True  # batch norm sees all processes' examples
@@ -70,6 +71,11 @@ class Method(nn.Module):
         """From the feature h to the space "z", for methods that offer it."""
         raise NotImplementedError
 
+    def embed_views(self, views: Iterable[Tensor]) -> Tensor:
+        """The space "z" of views of one or more resolutions, [B, J, *shape] each: [B, sum of J, D]."""
+        z = [self.embed(self.encoder(v.flatten(0, 1))).unflatten(0, v.shape[:2]) for v in views]
+        return torch.cat(z, 1)
+
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """What the optimiser gets: biases, norms and other vectors are not decayed."""
         return groups_of(self.parameters(), weight_decay)
@@ -78,7 +84,10 @@ class Method(nn.Module):
         """Called after each optimiser step, for momentum networks and queues: it changes buffers only."""
 
     def before_epoch(self, features: Tensor) -> None:
-        """Called before each epoch with the training split's features [N, D], if `needs.features`."""
+        """Called before each epoch with the training split's features [N, D], if `needs.features`.
+
+        They are the default representation, in evaluation mode. The loop seeds the global generator for it.
+        """
 
 
 def groups_of(

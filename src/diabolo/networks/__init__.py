@@ -19,6 +19,7 @@ def default_encoder(shape: tuple[int, ...]) -> dict[str, Any]:
 def mirror(encoder: Mapping[str, Any]) -> dict[str, Any]:
     """The decoder that mirrors an encoder, from the encoder's completed specification.
 
+    A vision transformer, which has none of its own, gets a convolutional one.
     Raises `UserError` for an encoder that has no mirror (a timm backbone, a module of the user's).
     """
     match encoder["name"]:
@@ -30,6 +31,8 @@ def mirror(encoder: Mapping[str, Any]) -> dict[str, Any]:
             return dict(encoder)
         case "resnet18" | "resnet34" | "resnet50":
             return {"name": "resnet"} | {key: encoder[key] for key in ("depth", "width", "stem")}
+        case "vit":
+            return {"name": "resize-conv"}
         case name:
             raise UserError(
                 f"encoder '{name}' has no mirror: name a decoder, for example --set decoder=resnet"

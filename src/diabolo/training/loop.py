@@ -97,7 +97,7 @@ def train(
         started = time.perf_counter()
         epoch, within = divmod(step, steps_per_epoch)
         if within == 0 and method.needs.features:
-            method.before_epoch(_features(method, feed))
+            prepare_epoch(method, feed, epoch)
         factor = schedule.factor(step, steps, steps_per_epoch)
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate if group.get("fixed_lr") else rate * factor
@@ -132,9 +132,10 @@ def train(
 
 
 @torch.no_grad()
-def _features(method: Method, feed: Feed) -> Tensor:
-    """The default representation of the whole training split, [N, D]."""
+def prepare_epoch(method: Method, feed: Feed, epoch: int) -> None:
+    """Hand a method the default representation of the whole training split, [N, D]; every process has it."""
     method.eval()
     features = torch.cat([method.represent(x) for x in feed.clean()])
     method.train()
-    return features
+    seed_device(features.device, "epoch", feed.seed, epoch)
+    method.before_epoch(features)

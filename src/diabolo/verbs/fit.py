@@ -225,8 +225,10 @@ def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own) -> None:
                 method.eval().represent(splits.train.floats(slice(0, 2)), space)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
+        others = [shape for p in pipelines if (shape := p.shape(facts.shape)) != facts.shape]
+        hint = f"; views of {others[0]} need an encoder that takes them, such as a resnet" if others else ""
         raise UserError(
-            f"a first batch does not pass through method '{recipe.method['name']}': {reason}"
+            f"a first batch does not pass through method '{recipe.method['name']}': {reason}{hint}"
         ) from None
     check_measures(build_measures(evaluation.measures or ()), subject_of(recipe, own, method, splits))
 

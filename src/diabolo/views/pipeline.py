@@ -51,6 +51,12 @@ class Pipeline:
             shape = view.shape(shape)
         return drawn
 
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a view of an example of `shape`."""
+        for view in self.transforms:
+            shape = view.shape(shape)
+        return shape
+
     def _apply(self, x: Tensor, drawn: list[Drawn]) -> Tensor:
         """[B, *shape] → [B, J, *shape of the views]."""
         x = x.repeat_interleave(self.count, 0) if self.count > 1 else x

@@ -1,0 +1,37 @@
+"""Assignments of embeddings to prototypes: balanced codes, and k-means on the sphere."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diabolo.precision import full_precision
+
+
+@full_precision
+def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
+    """Codes Q = diag(u) exp(CᵀZ / ε) diag(v), by Sinkhorn–Knopp (SwAV: Caron et al. 2020, eq. 5).
+
+    scores: CᵀZ of the whole batch, [B, K], cosines. Each iteration gives each prototype the share 1/K of the
+    batch, then each example the mass 1. Returns [B, K]: rows sum to 1, columns to about B/K.
+    """
+    B, K = scores.shape
+    Q = (scores / epsilon).exp()
+    for _ in range(iterations):
+        Q = Q / Q.sum(0, keepdim=True) * (B / K)
+        Q = Q / Q.sum(1, keepdim=True)
+    return Q
+
+
+def spherical_kmeans(z: Tensor, centroids: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """k-means by cosine, from given centroids (DeepCluster-v2: Caron et al. 2020, appendix).
+
+    z: [N, D] and centroids: [K, D], of unit length. Each iteration assigns every z to the nearest centroid,
+    then moves each centroid to the direction of its members' sum; one without members stays.
+    Returns the centroids [K, D] and the nearest one of each z, int64 [N].
+    """
+    clusters = torch.arange(len(centroids), device=z.device)
+    for _ in range(iterations):
+        member = (z @ centroids.T).argmax(1, keepdim=True) == clusters  # [N, K]
+        sums = member.T.to(z.dtype) @ z
+        centroids = torch.where(member.any(0)[:, None], F.normalize(sums, dim=1), centroids)
+    return centroids, (z @ centroids.T).argmax(1)
