@@ -352,6 +352,18 @@ def test_vectors_train_too(tmp_path: Path) -> None:
             ],
             "does not pass through method 'ae'",
         ),
+        (
+            [
+                "fit",
+                "digits",
+                "--method",
+                "dino",
+                "--set",
+                "local_views={count: 2, transforms: [{name: random-resized-crop, size: 4}]}",
+            ],
+            "; views of (1, 4, 4) need an encoder that takes them, such as a resnet",
+        ),
+        (["fit", "digits", "--method", "mae", "--set", "encoder=conv"], "cannot: use encoder=vit"),
         (["fit", "digits", "--method", "ae", "--init", "nowhere"], "no model file at nowhere"),
     ],
 )

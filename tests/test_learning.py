@@ -1,6 +1,7 @@
 """Short trainings on real data learn: kNN accuracy on validation, with floors that a broken loss misses.
 
-Beside each floor stands what the untrained encoder reaches: 0.90 for the MLP, 0.83 for the convolutional one.
+Beside each floor stands what the untrained encoder reaches: 0.90 for the MLP, 0.83 for the convolutional one,
+0.57 for the vision transformer.
 """
 
 from pathlib import Path
@@ -20,6 +21,9 @@ GENTLE = {
         {"name": "rotation", "degrees": 20},
     ]
 }
+VIT = {"name": "vit", "patch": 7, "width": 64, "depth": 2, "heads": 2}
+CROPS = [{"name": "random-resized-crop", "scale": [0.5, 1.0]}]
+NARROW = {"method.hidden": 256, "method.width": 64, "method.prototypes": 256}
 
 CASES = {
     "ae": (MLP, 5, {}, 0.93),
@@ -33,6 +37,23 @@ CASES = {
     "byol": (CONV, 6, GENTLE | {"method.hidden": 512, "method.momentum": 0.98, "schedule": "cosine"}, 0.905),
     "simsiam": (CONV, 8, GENTLE | {"method.width": 256, "method.hidden": 64, "optimiser.lr": 0.1}, 0.845),
     "lejepa": (CONV, 4, {"method.hidden": 256, "method.directions": 256}, 0.87),
+    "swav": (CONV, 5, {"method.prototypes": 64, "method.epsilon": 0.02}, 0.86),
+    "dino": (CONV, 5, {**NARROW, "method.teacher_temperatures": [0.02, 0.04]}, 0.86),
+    "deepcluster": (CONV, 4, {}, 0.88),
+    "instance-discrimination": (CONV, 5, {}, 0.895),
+    "rotnet": (CONV, 3, {"views.transforms": CROPS}, 0.855),
+    "mae": (
+        VIT,
+        18,
+        {
+            "method.width": 32,
+            "method.depth": 1,
+            "method.heads": 1,
+            "optimiser.lr": 3e-3,
+            "training.batch_size": 64,
+        },
+        0.77,
+    ),
     "supervised": (CONV, 2, {}, 0.94),
 }
 

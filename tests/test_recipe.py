@@ -1,10 +1,12 @@
 """Recipes: laid together, validated, written and read back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from diabolo.errors import UserError
+from diabolo.methods.swav import SwAV
 from diabolo.recipe import complete_for, compose, from_yaml, named_recipes, read_recipe
 from diabolo.tables import METHODS
 
@@ -102,6 +104,22 @@ def test_a_method_refuses_a_number_of_views_it_cannot_use() -> None:
         compose([MNIST, {"method": "moco"}], ["views.count=3"])
     with pytest.raises(UserError, match="takes at least 2 views"):
         compose([MNIST, {"method": "simclr"}], ["views.count=1"])
+
+
+def test_local_views_are_refused_optional_or_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = {"local_views.count": 6, "local_views.transforms": [{"name": "random-resized-crop", "size": 4}]}
+    for method in ("swav", "dino", "deepcluster"):
+        assert compose([MNIST, {"method": method}]).local_views is None
+        recipe = complete_for(compose([MNIST, {"method": method}], crops), (3, 8, 8))
+        assert recipe.local_views is not None
+        assert recipe.local_views.count == 6
+        assert from_yaml(recipe.to_yaml()) == recipe
+    with pytest.raises(UserError, match="method 'simclr' does not take smaller views"):
+        compose([MNIST, {"method": "simclr"}], crops)
+    monkeypatch.setattr(SwAV, "needs", replace(SwAV.needs, local_views=True))
+    assert compose([MNIST, {"method": "swav"}], crops).local_views is not None
+    with pytest.raises(UserError, match="method 'swav' needs smaller views"):
+        compose([MNIST, {"method": "swav"}])
 
 
 def test_without_a_method_or_data_it_says_which_is_missing() -> None:

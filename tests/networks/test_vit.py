@@ -1,6 +1,7 @@
 """The vision transformer: its patches, positions and attention, and what it encodes of an image."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from diabolo.errors import UserError
 from diabolo.networks.transformer import Attention, positions
 from diabolo.networks.vit import ViT, patchify
+from diabolo.verbs.fit import fit
+from tests.runs import digits_recipe
 
 
 def images(*shape: int) -> Tensor:
@@ -126,3 +129,13 @@ def test_a_width_that_heads_cannot_share_is_refused() -> None:
         network(width=18)
     with pytest.raises(UserError, match="must be a multiple of both 4 and its heads"):
         network(width=16, heads=3)
+
+
+@pytest.mark.parametrize("method", ["vae", "contractive-ae", "simclr", "moco"])
+def test_methods_of_every_kind_train_it(method: str, tmp_path: Path) -> None:
+    """Contraction takes the gradient of a gradient; an autoencoder is given a decoder."""
+    small = "encoder={name: vit, patch: 2, width: 16, depth: 1, heads: 2}"
+    recipe = digits_recipe(method, small, "training.epochs=1", "evaluation.live=0")
+    run = fit(recipe=recipe.to_dict(), out=tmp_path / "run", evaluate=False, quiet=True)
+    rows = [row for row in run.metrics if row["kind"] == "train"]
+    assert rows[-1]["loss"] < rows[0]["loss"]
