@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from diabolo.recipe import Recipe
     from diabolo.run import Run
     from diabolo.verbs.anomalies import anomalies
+    from diabolo.verbs.compare import compare
     from diabolo.verbs.embed import embed
     from diabolo.verbs.evaluate import evaluate
     from diabolo.verbs.fit import fit
     from diabolo.verbs.generate import denoise, interpolate, reconstruct, sample, traverse
+    from diabolo.verbs.reproduce import reproduce
 
 _HOMES = {
     "fit": "diabolo.verbs.fit",
     "evaluate": "diabolo.verbs.evaluate",
+    "compare": "diabolo.verbs.compare",
+    "reproduce": "diabolo.verbs.reproduce",
     "embed": "diabolo.verbs.embed",
     "reconstruct": "diabolo.verbs.generate",
     "denoise": "diabolo.verbs.generate",
@@ -45,12 +49,14 @@ __all__ = [
     "Splits",
     "UserError",
     "anomalies",
+    "compare",
     "denoise",
     "embed",
     "evaluate",
     "fit",
     "interpolate",
     "reconstruct",
+    "reproduce",
     "sample",
     "traverse",
 ]

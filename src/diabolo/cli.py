@@ -238,6 +238,37 @@ def anomalies(
 
 
 @app.command()
+def compare(
+    data: Annotated[str, typer.Argument(help="A data set's name, or a folder, archive or array file.")],
+    methods: Annotated[str, typer.Option(metavar="A,B,C", help="See 'diabolo methods'.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images, of every run.")] = None,
+    views: Annotated[
+        Literal["none", "simclr", "simvae", "own"] | None,
+        typer.Option(help="The same augmentations for all, or each method's own."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="By default comparisons/DATA; goes on there.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
+    settings: Settings = None,
+) -> None:
+    """Train several methods under one protocol, and say which leads."""
+    from diabolo.recipe import pairs
+    from diabolo.verbs.compare import compare as run_compare
+
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    run_compare(
+        data,
+        names,
+        seeds=seeds,
+        epochs=epochs,
+        views=views,
+        settings=pairs(settings or []),
+        out=out,
+        workers=workers,
+    )
+
+
+@app.command()
 def reproduce(
     what: Annotated[
         str | None,

@@ -148,11 +148,10 @@ def compose(layers: Sequence[Mapping[str, Any]], settings: Sequence[str] | Mappi
 
     settings: "key=value" with dots for depth and YAML values, or a mapping of the same.
     """
-    pairs = list(settings.items()) if isinstance(settings, Mapping) else [_pair(text) for text in settings]
     values: dict[str, Any] = {}
     for layer in layers:
         values = merge(values, layer)
-    for key, value in pairs:
+    for key, value in (settings if isinstance(settings, Mapping) else pairs(settings)).items():
         values = merge(values, _nested(key, value))
     spec = values.get("method")
     name = spec.get("name") if isinstance(spec, Mapping) else spec
@@ -221,6 +220,11 @@ def _with_transforms(views: Views, shape: tuple[int, ...]) -> Views:
         return views
     specs = view_set(views.transforms, shape)
     return replace(views, transforms=[VIEWS.complete(spec, "views.transforms") for spec in specs])
+
+
+def pairs(texts: Sequence[str]) -> dict[str, Any]:
+    """ "key=value" texts as a mapping; of a key that is given twice, the last."""
+    return dict(_pair(text) for text in texts)
 
 
 def _pair(text: str) -> tuple[str, Any]:

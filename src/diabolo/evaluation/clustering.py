@@ -39,7 +39,7 @@ class GMM:
         tolerance: PositiveFloat = 1e-3,
         max_iter: Positive = 100,
         ridge: PositiveFloat = 1e-6,
-        max_width: Positive = 128,
+        max_width: Positive = 64,
     ) -> None:
         self.components, self.restarts, self.ridge = components, restarts, ridge
         self.tolerance, self.max_iter, self.max_width = tolerance, max_iter, max_width

@@ -3,12 +3,10 @@
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import yaml
 from markupsafe import Markup
@@ -20,6 +18,7 @@ from diabolo.report import figures, projection
 from diabolo.report.figures import Array
 from diabolo.report.measures import Measured
 from diabolo.report.table import number, probe_title, table
+from diabolo.report.templates import template
 
 LAYERS = 8  # in which points are drawn, so that no class lies on top of all others
 FEWEST_POINTS = 5
@@ -101,14 +100,12 @@ def write(folder: Path, content: Content) -> Path:
         "similarity": _similarity(folder, content.similarity),
         "confusion": _confusion(folder, content.confusion),
     }
-    html = _template().render(
+    html = template("run.html").render(
         parts,
         content=content,
         scores=table(content.scores, content.references),
         recipe=_yaml(content.recipe),
         environment=_yaml(content.environment),
-        light=figures.LIGHT,
-        dark=figures.DARK,
     )
     path = folder / "report.html"
     write_text(path, html)
@@ -197,13 +194,6 @@ def _confusion(folder: Path, confusion: Confusion | None) -> dict[str, Any]:
     figure = figures.confusion(confusion.counts, confusion.classes)
     _save(folder, "confusion", figure)
     return {"probe": probe_title(confusion.probe), "svg": Markup(figures.inline(figure, "confusion"))}
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(resources.files(__package__).joinpath("template.html").read_text("utf-8"))
 
 
 def _yaml(values: Mapping[str, Any]) -> str:

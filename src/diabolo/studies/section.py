@@ -46,11 +46,14 @@ def _cells(line: Line) -> list[str]:
     if not line.seeds:
         return [name, *(cell.text for cell in line.cells), "", "", "", line.unrun or "not run yet"]
     cells = [f"**{cell.text}**" if cell.best else cell.text for cell in line.cells]
-    cost = line.cost
-    spent = (
-        ["", "", ""] if cost is None else [_count(cost.examples), _count(cost.steps), duration(cost.seconds)]
-    )
-    return [name, *cells, *spent, str(line.seeds)]
+    return [name, *cells, *cost_cells(line), str(line.seeds)]
+
+
+def cost_cells(line: Line) -> list[str]:
+    """Images encoded, steps and training time of one run of a row; empty where nothing was trained."""
+    if line.cost is None:
+        return ["", "", ""]
+    return [_count(line.cost.examples), _count(line.cost.steps), duration(line.cost.seconds)]
 
 
 def _count(n: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from diabolo.files import write_bytes
 from diabolo.report.figures import Series, budgets, save, similarity
 from diabolo.report.grids import grid
 from diabolo.run import Run
-from diabolo.studies.results import Store
+from diabolo.studies.results import Result, Store
 from diabolo.studies.study import Job, Study
 from diabolo.verbs.console import Show
 from diabolo.verbs.generate import denoise
@@ -33,14 +34,18 @@ def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> N
         draw[kind](at_hand, store.folder, Show(quiet))
 
 
-def _curves(study: Study, store: Store) -> None:
-    """kNN on validation over the budget, of every row that has a live curve."""
+def live_curves(results: Sequence[Result]) -> dict[str, list[Series]]:
+    """kNN accuracy on validation, in percent, by images encoded: of each row, its seeds."""
     many: dict[str, list[Series]] = {}
-    for result in store.results(study):
+    for result in results:
         if result.curve:
             x, y = np.array(result.curve).T
             many.setdefault(result.row, []).append(Series(result.row, x, 100 * y))
-    if many:
+    return many
+
+
+def _curves(study: Study, store: Store) -> None:
+    if many := live_curves(store.results(study)):
         write_bytes(store.folder / "curves.png", save(budgets(many), "png"))
 
 

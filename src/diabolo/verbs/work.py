@@ -29,20 +29,20 @@ def work(study: Study, store: Store, runs: Path, quiet: bool = False) -> None:
             time.sleep(PAUSE)
 
 
-def share(study: Study, store: Store, runs: Path, workers: int) -> None:
+def share(study: Study, store: Store, runs: Path, workers: int, quiet: bool = False) -> None:
     """Let several processes work on a study; the machine's threads are divided among them."""
     if workers == 1:
-        work(study, store, runs)
+        work(study, store, runs, quiet)
         return
     from torch.multiprocessing.spawn import spawn
 
     threads = max(1, torch.get_num_threads() // workers)
-    spawn(_worker, (study, store, runs, threads), nprocs=workers)
+    spawn(_worker, (study, store, runs, threads, quiet), nprocs=workers)
 
 
-def _worker(_: int, study: Study, store: Store, runs: Path, threads: int) -> None:
+def _worker(_: int, study: Study, store: Store, runs: Path, threads: int, quiet: bool) -> None:
     torch.set_num_threads(threads)
-    work(study, store, runs)
+    work(study, store, runs, quiet)
 
 
 def _try(study: Study, store: Store, job: Job, runs: Path, show: Show) -> bool:

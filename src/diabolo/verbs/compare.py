@@ -1,0 +1,152 @@
+"""compare: several methods on one data set, under one protocol and over several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+import yaml
+
+from diabolo.data.splits import load
+from diabolo.errors import UserError
+from diabolo.files import write_text
+from diabolo.recipe import complete_for, compose
+from diabolo.report import comparison
+from diabolo.studies.columns import COLUMNS
+from diabolo.studies.results import Store
+from diabolo.studies.section import cost_cells
+from diabolo.studies.study import Job, Study, study_from
+from diabolo.studies.table import Cell, Line, StudyTable, table_of
+from diabolo.verbs.console import Show
+from diabolo.verbs.illustrate import live_curves
+from diabolo.verbs.work import share
+
+Views = Literal["none", "simclr", "simvae", "own"]
+
+
+def compare(
+    data: str,
+    methods: Sequence[str],
+    *,
+    seeds: int = 3,
+    epochs: int | None = None,
+    views: Views | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    workers: int = 1,
+    quiet: bool = False,
+) -> StudyTable:
+    """Train and score each method with each seed, and write one table.
+
+    Encoder, augmentations, epochs, probes and the scored space h are the same for all. data: a name of the
+    catalog or a path. views: a set of augmentations, "own" for those each method brings; by default "simclr"
+    for colours, "simvae" for grey images. settings: keys of the recipe laid over all, such as
+    {"encoder.name": "resnet18"}. out: a folder, by default `comparisons/DATA`; what is finished there is not
+    run again, what was stopped goes on. workers: processes that share the work.
+
+    Writes `comparison.html`, and small files of each run under `results/` (see docs/files.md).
+    """
+    study = _study(data, methods, seeds, epochs, views, settings or {})
+    folder = Path("comparisons", Path(data).stem or "data") if out is None else Path(out)
+    _claim(folder, study)
+    store = Store(folder / "results")
+    share(study, store, folder / "runs", workers, quiet)
+    table = table_of(study, store.results(study))
+    show = Show(quiet)
+    page = folder / "comparison.html"
+    comparison.write(page, _content(study, store, table))
+    for sentence in _verdict(study, table):
+        show.note(sentence)
+    show.note(f"comparison: {page}")
+    return table
+
+
+def _study(
+    data: str,
+    methods: Sequence[str],
+    seeds: int,
+    epochs: int | None,
+    views: Views | None,
+    settings: Mapping[str, Any],
+) -> Study:
+    """The comparison as a study. What can be known to fail is refused here, before any training."""
+    if not methods:
+        raise UserError("compare: name the methods, for example --methods ae,vae,simclr")
+    names = list(dict.fromkeys(methods))
+    first = compose([{"data": {"name": data}, "method": names[0]}], settings)
+    shape = load(first.data).train.shape
+    shared: dict[str, Any] = {
+        "data.name": data,
+        "evaluation.space": "h",
+        "evaluation.probes": ["linear", "knn"],
+    }
+    columns = ["linear", "knn", "rank"]
+    if len(shape) == 3:
+        shared["evaluation.measures"] = ["style", "reconstruction"]
+        columns += ["style", "mse"]
+        if views != "own":
+            shared["views.transforms"] = views or ("simclr" if shape[0] == 3 else "simvae")
+    if epochs is not None:
+        shared["training.epochs"] = epochs
+    study = study_from(
+        {
+            "title": f"{', '.join(names)} on {Path(data).name}",
+            "rows": {name: {"method": name} for name in names},
+            "columns": columns,
+            "seeds": seeds,
+            "shared": shared | dict(settings),
+        },
+        "compare",
+    )
+    for name in names:
+        complete_for(study.recipe(Job(name, 0), {}), shape)
+    return study
+
+
+def _claim(folder: Path, study: Study) -> None:
+    """Take a folder for this comparison, or refuse one that another has begun."""
+    path, text = folder / "study.yaml", yaml.safe_dump(asdict(study), sort_keys=False, allow_unicode=True)
+    if path.exists() and path.read_text("utf-8") != text:
+        raise UserError(f"{folder} holds another comparison (see {path}): choose another --out")
+    write_text(path, text)
+
+
+def _content(study: Study, store: Store, table: StudyTable) -> comparison.Comparison:
+    """What the page shows."""
+    rows = []
+    for line in table.lines:
+        spent = [Cell(text) for text in cost_cells(line)]
+        rows.append(comparison.Row(line.name, [*line.cells, *spent], line.reference))
+    return comparison.Comparison(
+        title=study.title,
+        verdict=_verdict(study, table),
+        summary={"seeds": str(study.seeds), "hardware": "; ".join(table.hardware)},
+        titles=[*table.titles, "images encoded", "steps", "training"],
+        rows=rows,
+        curves=live_curves(store.results(study)),
+        protocol=yaml.safe_dump(study.shared, sort_keys=False, allow_unicode=True),
+    )
+
+
+def _verdict(study: Study, table: StudyTable) -> list[str]:
+    """The best method of each column, and which the seeds cannot tell from it."""
+    sentences = []
+    for key in study.columns:
+        column = COLUMNS[key]
+        means = {name: fmean(of[key].values()) for name, of in table.values.items() if of[key]}
+        if len(means) < 2 or key == "rank":
+            continue
+        best = (max if column.rises else min)(means, key=lambda name: means[name])
+        tied = [line.name for line in table.lines if line.name != best and _best(line, study, key)]
+        told = f"; {study.seeds} seeds cannot tell it from {', '.join(tied)}" if tied else ""
+        if study.seeds == 1:
+            told = "; one seed decides nothing"
+        sentences.append(f"{column.title}: {best} leads with {column.show(means[best])}{told}.")
+    return sentences
+
+
+def _best(line: Line, study: Study, key: str) -> bool:
+    return not line.reference and line.cells[study.columns.index(key)].best

@@ -1,0 +1,86 @@
+"""Comparing methods: one protocol for all, nothing run twice, and a page that can be read by itself."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import diabolo
+from diabolo.cli import main
+
+SMALL = {
+    "encoder": {"name": "mlp", "widths": [16]},
+    "training.batch_size": 256,
+    "evaluation.measures": ["reconstruction"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("comparison")
+    diabolo.compare(
+        "digits", ["ae", "simclr"], seeds=2, epochs=1, settings=SMALL, out=folder / "c", quiet=True
+    )
+    return folder / "c"
+
+
+def test_all_methods_have_the_same_encoder_views_budget_and_space(folder: Path) -> None:
+    recipes = {
+        path.stem: yaml.safe_load(path.read_text()) for path in sorted((folder / "results").glob("*.yaml"))
+    }
+    assert recipes.keys() == {"ae-0", "ae-1", "simclr-0", "simclr-1"}
+    one, other = recipes["ae-0"], recipes["simclr-0"]
+    for key in ("data", "encoder", "training", "optimiser", "schedule"):
+        assert one[key] == other[key]
+    assert one["views"]["transforms"] == other["views"]["transforms"] != []
+    assert one["evaluation"]["space"] == other["evaluation"]["space"] == "h"
+    assert (one["seed"], recipes["ae-1"]["seed"]) == (0, 1)
+
+
+def test_the_page_shows_every_method_beside_the_references_and_loads_nothing(folder: Path) -> None:
+    text = (folder / "comparison.html").read_text("utf-8")
+    rows = re.findall(r'<th scope="row">(.*?)</th>', text)
+    assert rows == ["ae", "simclr", "random encoder", "PCA", "raw pixels"]
+    result = json.loads((folder / "results" / "ae-0.json").read_text())
+    knn = [json.loads((folder / "results" / f"ae-{seed}.json").read_text()) for seed in range(2)]
+    mean = sum(100 * one["scores"]["encoder"]["knn"]["accuracy"] for one in knn) / 2
+    assert f"{mean:.1f} ±" in text
+    assert result["scores"]["encoder"]["measures"]["reconstruction"]["decoder"] == "own"
+    assert "leads with" in text
+    assert "<svg" in text
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+
+
+def test_started_again_it_redoes_nothing(folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()}
+    table = diabolo.compare(
+        "digits", ["ae", "simclr"], seeds=2, epochs=1, settings=SMALL, out=folder, quiet=True
+    )
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()}
+    assert [line.seeds for line in table.lines][:2] == [2, 2]
+
+
+def test_another_comparison_does_not_take_its_folder(folder: Path) -> None:
+    with pytest.raises(diabolo.UserError, match="holds another comparison"):
+        diabolo.compare("digits", ["ae", "vae"], epochs=1, settings=SMALL, out=folder, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["digits", "--methods", "ae,simclx"], "did you mean 'simclr'"),
+        (["digits", "--methods", " , "], "name the methods"),
+        (["digitz", "--methods", "ae"], "digits"),
+        (["digits", "--methods", "ae", "--set", "training.epoch=1"], "training.epochs"),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_anything_is_written(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *words, "--out", str(tmp_path / "c")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "c").exists()
