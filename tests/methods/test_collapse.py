@@ -16,6 +16,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lejepa": {"method.hidden": 64, "method.width": 64, "method.directions": 64},
     "barlow-twins": {"method.width": 64},
     "simclr": {},
+    "moco": {"method.queue": 256},
     "supervised": {},
     "vae": {},
     "aavae": {},
