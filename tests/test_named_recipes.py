@@ -105,6 +105,7 @@ def test_a_recipe_is_complete_and_its_method_takes_its_views(name: str) -> None:
             batch = Batch([views], [], clean, torch.arange(2), None, torch.tensor(0.0))
             assert method(batch).total.shape == ()
             assert method.reconstruct(clean).shape == clean.shape
+        method.eval()
         for space in (recipe.evaluation.space, *recipe.evaluation.also):
             assert method.represent(clean, space).shape[0] == 2
 
@@ -125,7 +126,7 @@ def test_the_resnet18_variants_of_aavae_change_the_networks_alone(name: str) -> 
     assert small["encoder"]["stem"] == small["decoder"]["stem"] == large["encoder"]["stem"]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("aavae-")])
+@pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("aavae-") and "simclr" not in n])
 def test_aavae_decodes_to_normalised_pixels_of_unit_variance(name: str) -> None:
     recipe = completed(name)
     likelihood = {"name": "gaussian", "variance": 1.0, "space": "normalised"}

@@ -31,6 +31,7 @@ class DeepCluster(Method):
 
     needs = Needs(views=(1, None), local_views=None, features=True)
     spaces = ("h", "z", "map")
+    unit = "length"
 
     def __init__(
         self,

@@ -37,6 +37,7 @@ class DINO(Method):
 
     needs = Needs(views=(2, None), local_views=None)
     spaces = ("h", "z", "map")
+    unit = "length"
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ class InstanceDiscrimination(Method):
 
     needs = Needs(views=(1, 1))
     spaces = ("h", "z", "map")
+    unit = "length"
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ class SwAV(Method):
 
     needs = Needs(views=(2, None), local_views=None)
     spaces = ("h", "z", "map")
+    unit = "length"
 
     def __init__(
         self,
