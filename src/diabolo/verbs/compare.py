@@ -118,13 +118,14 @@ def _content(study: Study, store: Store, table: StudyTable) -> comparison.Compar
     """What the page shows."""
     rows = []
     for line in table.lines:
-        spent = [Cell(text) for text in cost_cells(line)]
+        examples, _, seconds = cost_cells(line)
+        spent = [Cell(examples), Cell(seconds)]
         rows.append(comparison.Row(line.name, [*line.cells, *spent], line.reference))
     return comparison.Comparison(
         title=study.title,
         verdict=_verdict(study, table),
         summary={"seeds": str(study.seeds), "hardware": "; ".join(table.hardware)},
-        titles=[*table.titles, "images encoded", "steps", "training"],
+        titles=[*table.titles, "images", "training"],
         rows=rows,
         curves=live_curves(store.results(study)),
         protocol=yaml.safe_dump(study.shared, sort_keys=False, allow_unicode=True),
