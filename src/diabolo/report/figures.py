@@ -147,7 +147,15 @@ def budgets(many: Mapping[str, Sequence[Series]]) -> Figure:
     axes.set_axisbelow(True)
     for (name, seeds), colour in zip(many.items(), colours(len(many)), strict=True):
         for i, one in enumerate(seeds):
-            axes.plot(one.x, one.y, color=colour, linewidth=1.4, label=name if i == 0 else None)
+            axes.plot(
+                one.x,
+                one.y,
+                color=colour,
+                linewidth=1.4,
+                marker="o",
+                markersize=2.4,
+                label=name if i == 0 else None,
+            )
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", handlelength=1.2)
     return figure

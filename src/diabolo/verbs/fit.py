@@ -24,6 +24,7 @@ from diabolo.errors import UserError
 from diabolo.evaluation.features import probe_images
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.methods.build import Facts, build_method, facts_of
+from diabolo.precision import flushed_denormals
 from diabolo.recipe import Data, Recipe, complete_for, compose, read_recipe
 from diabolo.run import Own, Run, TakenError
 from diabolo.tables import METHODS
@@ -35,6 +36,7 @@ from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
 
 
+@flushed_denormals()
 def fit(
     data: str | Path | Images | Splits | np.ndarray | torch.Tensor | None = None,
     method: str | None = None,
@@ -65,9 +67,6 @@ def fit(
 
     Raises `UserError` for what a user can put right, `Interrupted` after a clean stop on Ctrl-C.
     """
-    # Adam's moments of dead units decay to denormal numbers, on which a CPU is several times slower. Threads
-    # inherit the setting from the one that starts them, so it comes before any work.
-    torch.set_flush_denormal(True)
     show = Show(quiet)
     own = Own(encoder, transforms)
     values = recipe if isinstance(recipe, Mapping) else {} if recipe is None else read_recipe(str(recipe))
