@@ -35,8 +35,8 @@ class GMM:
         *,
         components: Positive | None = None,
         restarts: Positive = 20,
-        tolerance: PositiveFloat = 1e-3,
-        max_iter: Positive = 100,
+        tolerance: PositiveFloat = 1e-4,
+        max_iter: Positive = 200,
         ridge: PositiveFloat = 1e-6,
     ) -> None:
         self.components, self.restarts, self.ridge = components, restarts, ridge
