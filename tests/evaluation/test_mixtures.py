@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
@@ -145,7 +146,7 @@ def test_in_blocks_as_at_once(projected, monkeypatch):
     whole = step(rows, starts, torch.float64)
     joint = mixture.joint(projected)
     monkeypatch.setattr(mixtures, "BLOCK", 1)
-    assert len(list(rows.blocks(1, torch.float64))) > 100
+    assert len(list(rows.blocks(rows.size(1), torch.float64))) > 100
     again = whitened(projected, RIDGE)
     torch.testing.assert_close(again.inverse, rows.inverse, rtol=1e-10, atol=1e-12)
     parts = step(again, starts, torch.float64)
@@ -178,6 +179,28 @@ def test_starts_may_be_compared_in_groups(monkeypatch):
     monkeypatch.setattr(mixtures, "GROUP", 1)
     groups = fit(x, 3, restarts=6, tolerance=1e-6)[0].joint(x).logsumexp(dim=1).mean()
     assert float(groups) == pytest.approx(float(whole), abs=1e-3)
+
+
+def test_starts_are_the_minima_of_k_means(projected):
+    """The scatter within the clusters, over twenty starts, beside scikit-learn's of as many."""
+    rows = whitened(projected, RIDGE)
+    starts = seeded(rows, 20, 6, generator("test"))
+    covariances = rows.factor @ starts.covariances @ rows.factor.T
+    scatter = (starts.weights * covariances.diagonal(dim1=-2, dim2=-1).sum(dim=-1)).sum(dim=1)
+    theirs = [KMeans(6, n_init=1, random_state=seed).fit(projected).inertia_ for seed in range(20)]
+    theirs = np.array(theirs) / len(projected)
+    assert float(scatter.min()) == pytest.approx(theirs.min(), rel=2e-3)
+    assert float(scatter.median()) < np.median(theirs) * 1.02
+
+
+def test_the_race_is_worth_its_restarts(projected):
+    alone = [
+        fit(projected, 10, restarts=1, seed=seed)[0].joint(projected).logsumexp(dim=1).mean()
+        for seed in range(6)
+    ]
+    raced = fit(projected, 10, restarts=40)[0].joint(projected).logsumexp(dim=1).mean()
+    assert raced > torch.stack(alone).mean() + 0.02
+    assert raced > max(alone) - 0.005
 
 
 def test_it_follows_its_seed(projected):
@@ -215,9 +238,9 @@ def test_more_components_than_rows():
 def test_the_sample_has_the_coordinates_of_all_rows(projected):
     rows = whitened(projected, RIDGE)
     few = replace(rows, x=rows.x[:100])
-    u = torch.cat([block[-11:-1] for block in rows.blocks(1, torch.float64)], dim=1)
+    u = torch.cat([block[-11:-1] for block in rows.blocks(rows.size(1), torch.float64)], dim=1)
     torch.testing.assert_close(
         torch.cov(u, correction=0), torch.eye(10, dtype=torch.float64), atol=1e-5, rtol=0
     )
-    part = torch.cat([block[-11:-1] for block in few.blocks(1, torch.float64)], dim=1)
+    part = torch.cat([block[-11:-1] for block in few.blocks(64, torch.float64)], dim=1)
     torch.testing.assert_close(part, u[:, :100])

@@ -36,8 +36,8 @@ class GMM:
         *,
         components: Positive | None = None,
         restarts: Positive = 20,
-        tolerance: PositiveFloat = 1e-3,
-        max_iter: Positive = 100,
+        tolerance: PositiveFloat = 1e-4,
+        max_iter: Positive = 200,
         ridge: PositiveFloat = 1e-6,
         max_width: Positive = 64,
     ) -> None:

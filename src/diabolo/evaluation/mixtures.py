@@ -20,11 +20,11 @@ from diabolo.evaluation.features import sample
 from diabolo.seeds import generator
 
 BLOCK = 2**19  # values of φ, or of the responsibilities, at a time: they stay in the processor's cache
-SAMPLE, ROWS = 10_000, 20  # starts are compared on so many rows, or on ROWS for each of the K · D means
-GROUP = 2**25  # values of the responsibilities of the starts that are compared at a time
-LLOYD = 10  # rounds of k-means before EM
-SHORT = 15  # steps of EM before the starts are compared
-SHARE, LEAST = 20, 4  # one start in SHARE, LEAST at least, is climbed to convergence on all rows
+SAMPLE, ROWS = 10_000, 4  # starts race on so many rows, or on ROWS for each free entry of a covariance
+GROUP = 2**23  # distances, of each row to each start, that are held while starts are made
+LLOYD = 30  # rounds of k-means before EM
+HEAT = 15  # steps of EM before half of the starts leave the race
+FINAL = 4  # starts that climb to convergence on all rows
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,14 @@ class Rows:
     inverse: Tensor
     ridge: Tensor
 
-    def blocks(self, columns: int, dtype: torch.dtype) -> Iterator[Tensor]:
-        """φ(u) [F, n] of n rows after n others; `columns` values stand beside each row in memory."""
+    def size(self, columns: int) -> int:
+        """How many rows to take at a time where `columns` values stand beside each in memory."""
         width = len(self.mean)
-        features = width * (width + 3) // 2 + 1
-        for block in self.x.split(max(16, min(4096, BLOCK // max(columns, features)))):
+        return max(16, min(4096, BLOCK // max(columns, width * (width + 3) // 2 + 1)))
+
+    def blocks(self, size: int, dtype: torch.dtype) -> Iterator[Tensor]:
+        """φ(u) [F, n] of `size` rows after as many others."""
+        for block in self.x.split(size):
             yield phi((self.inverse @ (block.double() - self.mean).T).to(dtype))
 
     def restored(self, start: Starts) -> Mixture:
@@ -104,31 +107,30 @@ def fit(
     components: int,
     *,
     restarts: int = 20,
-    tolerance: float = 1e-3,
-    max_iter: int = 100,
+    tolerance: float = 1e-4,
+    max_iter: int = 200,
     ridge: float = 1e-6,
     seed: int = 0,
 ) -> tuple[Mixture, int]:
-    """The likeliest mixture of x [N, D] that EM reaches from `restarts` starts, and the steps it took.
+    """The likeliest mixture of x [N, D] that EM reaches from `restarts` starts, and its last steps' number.
 
-    A start is k-means on a sample, then a few steps of EM there. The likeliest twentieth, four at least,
-    climb on all rows until a step gains less than `tolerance` nats per row. ridge: added to the diagonal of
-    each covariance, in the units of x. Raises `UserError` where there are fewer rows than components.
+    The starts come from k-means and race on a sample: every few steps of EM the less likely half of them
+    leaves. The last four climb on all rows until a step gains less than `tolerance` nats per row, or for
+    `max_iter` steps. ridge: added to the diagonal of each covariance, in the units of x. Raises `UserError`
+    where there are fewer rows than components.
     """
     if len(x) < components:
         raise UserError(f"mixture: there are {components} components, but only {len(x)} training examples")
     rng = generator("mixture", seed)
     rows = whitened(x, ridge)
-    few = replace(rows, x=rows.x[sample(len(x), max(SAMPLE, ROWS * components * x.shape[1]))])
-    group = max(1, GROUP // (components * len(few.x)))
-    compared = []
-    for first in range(0, restarts, group):
-        starts = seeded(few, min(group, restarts - first), components, rng)
-        compared.append(climb(few, starts, torch.float32, tolerance, SHORT))
-    starts = Starts(*(torch.cat(parts) for parts in zip(*(climbed[0] for climbed in compared), strict=True)))
-    order = torch.cat([climbed[1] for climbed in compared]).argsort(descending=True)
-    likeliest = starts.take(order[: max(LEAST, restarts // SHARE)])
-    starts, likelihood, steps = climb(rows, likeliest, torch.float64, tolerance, max_iter)
+    few = replace(rows, x=rows.x[sample(len(x), max(SAMPLE, ROWS * components * x.shape[1] ** 2 // 2))])
+    group = max(1, GROUP // len(few.x))
+    made = [seeded(few, min(group, restarts - n), components, rng) for n in range(0, restarts, group)]
+    starts = Starts(*(torch.cat(parts) for parts in zip(*made, strict=True)))
+    while len(starts.weights) > FINAL:
+        starts, likelihood, _ = climb(few, starts, torch.float32, tolerance, HEAT)
+        starts = starts.take(likelihood.argsort(descending=True)[: max(FINAL, len(likelihood) // 2)])
+    starts, likelihood, steps = climb(rows, starts, torch.float64, tolerance, max_iter)
     winner = likelihood.argmax(dim=0, keepdim=True)
     return rows.restored(starts.take(winner)), int(steps[winner])
 
@@ -164,7 +166,7 @@ def step(rows: Rows, starts: Starts, dtype: torch.dtype) -> tuple[Starts, Tensor
     least = 0.7 * math.log(torch.finfo(dtype).tiny)  # denormal numbers would triple the time
     sums = torch.zeros_like(theta, dtype=torch.float64)
     likelihood = torch.zeros(shape[0], dtype=torch.float64)
-    for features in rows.blocks(len(theta), dtype):
+    for features in rows.blocks(rows.size(len(theta)), dtype):
         density = (theta @ features).unflatten(0, shape)  # [R, K, n]
         most = density.amax(dim=1, keepdim=True)
         density.sub_(most).clamp_min_(least).exp_()
@@ -210,34 +212,50 @@ def maximised(sums: Tensor, ridge: Tensor, eps: float) -> Starts:
 
 
 def seeded(rows: Rows, restarts: int, components: int, rng: torch.Generator) -> Starts:
-    """Starts from k-means in the units of x: k-means++ (Arthur & Vassilvitskii 2007), then `LLOYD` rounds.
+    """Starts from k-means in the units of x: greedy k-means++ (Arthur & Vassilvitskii 2007), `LLOYD` rounds.
 
-    All rows are held at once, with a value for each row, component and start.
+    Beside each row of the sample it holds a few values for each start.
     """
     v = (rows.x.double() - rows.mean).float()
     v /= v.std().clamp_min(torch.finfo(torch.float32).tiny)
     square = v.square().sum(dim=1)
-    centres = v[torch.randint(len(v), (restarts, 1), generator=rng)]  # [R, 1, D]
-    nearest = torch.full((restarts, len(v)), math.inf)
-    while centres.shape[1] < components:
-        last = centres[:, -1]
-        distance = square - 2 * last @ v.T + last.square().sum(dim=1, keepdim=True)
-        nearest = torch.minimum(nearest, distance.clamp_min(torch.finfo(torch.float32).tiny))
-        centres = torch.cat([centres, v[torch.multinomial(nearest, 1, generator=rng)]], dim=1)
+    tries = 2 + int(math.log(components))
+    picked = torch.randint(len(v), (restarts, 1), generator=rng)
+    nearest = _apart(v, square, picked)[:, 0]  # [R, n]
+    while picked.shape[1] < components:
+        weights = nearest.clamp_min(torch.finfo(torch.float32).tiny)
+        tried = torch.multinomial(weights, tries, replacement=True, generator=rng)  # [R, tries]
+        shrunk = torch.minimum(nearest[:, None], _apart(v, square, tried))
+        best = shrunk.sum(dim=2).argmin(dim=1, keepdim=True)
+        picked = torch.cat([picked, tried.gather(1, best)], dim=1)
+        nearest = shrunk.gather(1, best[..., None].expand(-1, -1, len(v)))[:, 0]
+    centres = v[picked]  # [R, K, D]
+    size = rows.size(restarts * components)
     for _ in range(LLOYD):
-        belongs = _belongs(v, centres)
-        centres = (belongs @ v) / belongs.sum(dim=2, keepdim=True).clamp_min(1)
-    belongs = _belongs(v, centres).flatten(0, 1)
-    features = torch.cat(list(rows.blocks(len(belongs), torch.float32)), dim=1)
-    sums = (belongs @ features.T).double().unflatten(0, (restarts, components))
-    return maximised(sums, rows.ridge, torch.finfo(torch.float32).eps)
+        sums, counts = torch.zeros_like(centres), torch.zeros_like(centres[..., :1])
+        for block in v.split(size):
+            belongs = _belongs(block, centres)
+            sums += (belongs.flatten(0, 1) @ block).view_as(sums)
+            counts += belongs.sum(dim=2, keepdim=True)
+        centres = sums / counts.clamp_min(1)
+    total = torch.zeros(restarts * components, 1, dtype=torch.float64)
+    for block, features in zip(v.split(size), rows.blocks(size, torch.float32), strict=True):
+        total = total + _belongs(block, centres).flatten(0, 1) @ features.T
+    return maximised(total.unflatten(0, centres.shape[:2]), rows.ridge, torch.finfo(torch.float32).eps)
+
+
+def _apart(v: Tensor, square: Tensor, picked: Tensor) -> Tensor:
+    """Squared distances of rows v [n, D], of squared norms [n], from the picked [R, P] ones: [R, P, n]."""
+    distance = torch.baddbmm(square[picked][..., None], v[picked], v.T.expand(len(picked), -1, -1), alpha=-2)
+    return (distance + square).clamp_min_(0)
 
 
 def _belongs(v: Tensor, centres: Tensor) -> Tensor:
     """1 where a centre is the nearest, else 0: v [n, D], centres [R, K, D] → [R, K, n]."""
-    offset = 0.5 * centres.square().sum(dim=2, keepdim=True)
-    distance = torch.baddbmm(offset, centres, v.T.expand(len(centres), -1, -1), alpha=-1)
-    return (distance == distance.amin(dim=1, keepdim=True)).float()
+    flat = centres.flatten(0, 1)
+    distance = torch.addmm(0.5 * flat.square().sum(dim=1, keepdim=True), flat, v.T, alpha=-1)
+    distance = distance.unflatten(0, centres.shape[:2])
+    return distance.eq_(distance.amin(dim=1, keepdim=True))
 
 
 def _log_root(factors: Tensor) -> Tensor:
