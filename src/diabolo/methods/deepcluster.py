@@ -1,4 +1,4 @@
-"""DeepCluster: clusters of all embeddings are the classes (Caron et al. 2018; version 2, ibid. 2020)."""
+"""DeepCluster (Caron et al. 2018), version 2 (Caron et al. 2020): clusters of embeddings are the classes."""
 
 from typing import Annotated
 

@@ -24,7 +24,7 @@ class DINO(Method):
 
     The teacher sees the global views alone. Its outputs are centred, so that no prototype dominates, and
     sharpened by a low temperature, so that they do not become uniform. The encoder that is scored is the
-    student's.
+    student's; the paper scores the teacher's.
 
     momentum: of the teacher; it rises to 1 by a cosine. temperature: τ_s of the student.
     teacher_temperatures: τ_t, rising linearly from one to the other over the share `warmup` of the training.

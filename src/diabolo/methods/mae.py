@@ -70,7 +70,7 @@ class MAE(Method):
 
     def kept(self, L: int) -> int:
         """How many of L patches the encoder sees. Raises `UserError` for none and for all."""
-        kept = int(L * (1 - self.masked))
+        kept = L - round(L * self.masked)
         if not 0 < kept < L:
             raise UserError(
                 f"method.masked: {self.masked:g} of {L} patches leaves {kept} of them to see: "
