@@ -52,7 +52,7 @@ CASES = {
             "optimiser.lr": 3e-3,
             "training.batch_size": 64,
         },
-        0.77,
+        0.79,
     ),
     "supervised": (CONV, 2, {}, 0.94),
 }

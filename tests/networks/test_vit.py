@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -39,6 +39,7 @@ def unpatchify(patches: Tensor, shape: tuple[int, int, int], p: int) -> Tensor:
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+@settings(deadline=None)
 def test_patches_hold_every_pixel_in_its_place(C: int, rows: int, columns: int, p: int) -> None:
     x = images(2, C, rows * p, columns * p)
     patches = patchify(x, p)
