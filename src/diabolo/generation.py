@@ -68,7 +68,7 @@ def density(method: Method) -> Density:
 
 def codes(method: Coder, images: Images) -> Array:
     """The code of each example: float32 [N, d]."""
-    return extract(partial(method.represent, space="z"), images, batch_size=BATCH, device=device_of(method))
+    return extract(partial(method.represent, space="z"), images, device=device_of(method))
 
 
 @torch.inference_mode()

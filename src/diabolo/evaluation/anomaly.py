@@ -14,16 +14,7 @@ from diabolo.data.images import Images
 from diabolo.errors import UserError, unknown
 from diabolo.evaluation.features import extract
 from diabolo.evaluation.measures import Measure, Subject
-from diabolo.generation import (
-    BATCH,
-    Array,
-    Coder,
-    Density,
-    batches,
-    density,
-    device_of,
-    reconstruction_errors,
-)
+from diabolo.generation import Array, Coder, Density, batches, density, device_of, reconstruction_errors
 from diabolo.methods.base import Method
 from diabolo.seeds import seed_for
 
@@ -49,9 +40,7 @@ def anomaly_scores(
         missing["nll"] = str(reason)
     space = "z" if isinstance(method, Coder) else None
     represent = partial(method.represent, space=space)
-    known, new = (
-        extract(represent, of, batch_size=BATCH, device=device_of(method)) for of in (train, images)
-    )
+    known, new = (extract(represent, of, device=device_of(method)) for of in (train, images))
     scores["knn"] = neighbour_distance(known, new, neighbours)
     return scores, missing
 

@@ -90,15 +90,16 @@ def extract(
     represent: Callable[[Tensor], Tensor],
     images: Images,
     *,
-    batch_size: int = 1024,
     device: torch.device | str = "cpu",
 ) -> np.ndarray:
     """Represent every example: float32 [N, D]. A network is to be in evaluation mode already.
 
+    Batches are small on a CPU, where activations that fit its caches are several times faster.
     Raises `UserError` where a representation is not one vector per example, or not finite.
     """
     if not len(images):
         raise UserError("features: there are no images to represent")
+    batch_size = 128 if torch.device(device).type == "cpu" else 1024
     blocks = []
     for start in range(0, len(images), batch_size):
         z = represent(images.floats(slice(start, start + batch_size)).to(device))

@@ -9,17 +9,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Column:
-    """path: keys into an entry of `scores.json`. scale, digits: how it is printed. rises: more is better."""
+    """path: keys into an entry of `scores.json`. scale, digits: how it is printed. rises: more is better.
+
+    space: of an entry beside the scored space, from the recipe's `evaluation.also`.
+    """
 
     title: str
     path: tuple[str, ...]
     scale: float = 1.0
     digits: int = 2
     rises: bool = True
+    space: str = ""
 
-    def read(self, entry: Mapping[str, Any]) -> float | None:
-        """The figure in the column's units, or None where the entry has none."""
-        value: Any = entry
+    def read(self, scores: Mapping[str, Any], of: str = "encoder") -> float | None:
+        """The figure of a representation ("encoder", "random") in the column's units, or None."""
+        value: Any = scores.get(f"{of}.{self.space}" if self.space else of)
         for key in self.path:
             value = value.get(key) if isinstance(value, Mapping) else None
         return None if value is None else self.scale * float(value)
@@ -28,14 +32,16 @@ class Column:
         return f"{value:.{self.digits}f}".replace("-", "−")
 
 
-def _percent(title: str, *path: str) -> Column:
-    return Column(f"{title} %", path, 100, 1)
+def _percent(title: str, *path: str, space: str = "") -> Column:
+    return Column(f"{title} %{', ' * bool(space)}{space}", path, 100, 1, space=space)
 
 
 COLUMNS = {
     "linear": _percent("linear", "linear", "accuracy"),
     "mlp": _percent("MLP", "mlp", "accuracy"),
     "knn": _percent("kNN", "knn", "accuracy"),
+    "linear-h": _percent("linear", "linear", "accuracy", space="h"),
+    "knn-h": _percent("kNN", "knn", "accuracy", space="h"),
     "finetune": _percent("fine-tuned", "finetune", "accuracy"),
     "gmm": _percent("GMM", "gmm", "accuracy"),
     "gmm-nmi": _percent("GMM NMI", "gmm", "nmi"),

@@ -59,7 +59,7 @@ class StudyTable:
 def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
     """Lay out what is finished. A row without results is shown as such."""
     columns = [COLUMNS[name] for name in study.columns]
-    entries = {name: {r.seed: r.scores["encoder"] for r in results if r.row == name} for name in study.rows}
+    entries = {name: {r.seed: r.scores for r in results if r.row == name} for name in study.rows}
     values = {
         name: {key: _read(COLUMNS[key], of) for key in (*study.columns, *_claimed(study))}
         for name, of in entries.items()
@@ -73,17 +73,17 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         cost = _mean_cost(costs) if costs else None
         lines.append(Line(name, [*known, *cells], len(costs), cost, unrun=row.unrun))
     for name, title in REFERENCES.items():
-        found = {r.seed: r.references[name] for r in results if name in r.references}
+        found = {r.seed: r.scores for r in results if name in r.references}
         if found:
-            cells = [_shown(_read(column, found), column) for column in columns]
+            cells = [_shown(_read(column, found, name), column) for column in columns]
             lines.append(Line(title, [Cell("")] * len(published) + cells, len(found), reference=True))
     titles = [f"published {COLUMNS[key].title}" for key in published] + [c.title for c in columns]
     claims = [_judge(claim, values) for claim in study.claims]
     return StudyTable(titles, lines, claims, sorted({_machine(r.environment) for r in results}), values)
 
 
-def _read(column: Column, entries: Mapping[int, Mapping[str, Any]]) -> BySeed:
-    found = {seed: column.read(entry) for seed, entry in entries.items()}
+def _read(column: Column, scores: Mapping[int, Mapping[str, Any]], of: str = "encoder") -> BySeed:
+    found = {seed: column.read(values, of) for seed, values in scores.items()}
     return {seed: value for seed, value in found.items() if value is not None}
 
 
