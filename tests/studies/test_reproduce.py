@@ -101,7 +101,7 @@ def test_two_workers_give_what_one_gives(study: Study, tmp_path: Path) -> None:
 def test_pictures_are_drawn_once_from_the_runs_and_shown_in_the_section(tmp_path: Path) -> None:
     rows = {"AE": {"method": "ae"}, "SimCLR": {"method": "simclr", "settings": {"training.batch_size": 256}}}
     shared = VALUES["shared"] | {"evaluation.references": False, "evaluation.measures": ["similarity"]}
-    pictures = ["curves", "reconstructions", "similarity", "denoised"]
+    pictures = ["curves", "reconstructions", "similarity", "denoised", "latents", "confusion"]
     study = study_from(VALUES | {"rows": rows, "shared": shared, "seeds": 1, "pictures": pictures}, "digits")
     store, runs = Store(tmp_path / "results"), tmp_path / "runs"
     work(study, store, runs, quiet=True)
@@ -110,7 +110,7 @@ def test_pictures_are_drawn_once_from_the_runs_and_shown_in_the_section(tmp_path
     assert drawn.keys() == {
         "curves.png",
         "reconstructions.png",
-        *(f"{kind}-{row}-0.png" for kind in ("similarity", "denoised") for row in ("ae", "simclr")),
+        *(f"{kind}-{row}-0.png" for kind in pictures[2:] for row in ("ae", "simclr")),
     }
     for name in drawn:
         with Image.open(store.folder / name) as picture:

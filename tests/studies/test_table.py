@@ -1,5 +1,6 @@
 """The table and its section, from result files with known figures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,36 @@ def test_a_claim_is_judged_in_the_column_s_own_direction(tmp_path: Path) -> None
     assert "**held**: more is better" in text
     assert "diabolo reproduce a/study" in text
     assert "| good | 97.0 | **96.0 ± 1.0** | **11.00 ± 1.00** | 2.00 M | 1,000 | 2 min | 3 |" in text
+
+
+def test_a_row_with_a_recipe_says_what_share_of_its_budget_it_had(tmp_path: Path) -> None:
+    rows = {
+        "whole": {"recipe": "mancini-ae"},
+        "less": {"recipe": "mancini-ae", "settings": {"training.epochs": 20}},
+        "one view for ten": {"recipe": "simvae-simvae-mnist", "settings": {"views.count": 1}},
+        "of its own": {"method": "ae"},
+    }
+    study = planted_study(rows=rows)
+    for row in rows:
+        plant(tmp_path, row, [0.9], [0.01])
+
+    lines = table_of(study, Store(tmp_path).results(study)).lines
+    assert [line.budget for line in lines] == [1, 0.2, 0.1, None]
+    text = section("a/study", study, Store(tmp_path))
+    assert "| of the recipe's budget |" in text
+    assert "| 20 % | 2.00 M |" in text
+
+
+def test_a_column_may_be_of_a_further_space(tmp_path: Path) -> None:
+    store = plant(tmp_path, "good", [0.9], [0.01], references=True)
+    study = planted_study(columns=["knn", "knn-h"], seeds=1)
+    [result] = store.results(study)
+    further = {"encoder.h": {"knn": {"accuracy": 0.7}}, "random.h": {"knn": {"accuracy": 0.2}}}
+    result = replace(result, scores={**result.scores, **further})
+
+    good, _, random = table_of(study, [result]).lines
+    assert [cell.text for cell in good.cells[1:]] == ["90.0", "70.0"]
+    assert [cell.text for cell in random.cells[1:]] == ["50.0", "20.0"]
 
 
 def test_rows_without_results_say_so(tmp_path: Path) -> None:

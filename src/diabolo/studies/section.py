@@ -9,6 +9,7 @@ from diabolo.studies.results import Store
 from diabolo.studies.study import Settings, Study
 from diabolo.studies.table import Judged, Line, StudyTable, table_of
 
+COSTS = ("images encoded", "steps", "training")
 BOLD = "Bold: the best of a column, and what its seeds cannot tell from it."
 
 
@@ -36,23 +37,25 @@ def duration(seconds: float) -> str:
 
 
 def _markdown(table: StudyTable) -> str:
-    head = ["", *table.titles, "images encoded", "steps", "training", "seeds"]
+    shares = any(line.budget not in (None, 1) for line in table.lines)
+    head = ["", *table.titles, *["of the recipe's budget"] * shares, *COSTS, "seeds"]
     rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *map(_cells, table.lines)))
+    rows = [_cells(line, shares) for line in table.lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: Line, shares: bool) -> list[str]:
     name = f"*{line.name}*" if line.reference else line.name
-    if not line.seeds:
-        return [name, *(cell.text for cell in line.cells), "", "", "", line.unrun or "not run yet"]
     cells = [f"**{cell.text}**" if cell.best else cell.text for cell in line.cells]
-    return [name, *cells, *cost_cells(line), str(line.seeds)]
+    share = ["" if line.budget is None else f"{100 * line.budget:.3g} %"] * shares
+    seeds = str(line.seeds) if line.seeds else line.unrun or "not run yet"
+    return [name, *cells, *share, *cost_cells(line), seeds]
 
 
 def cost_cells(line: Line) -> list[str]:
-    """Images encoded, steps and training time of one run of a row; empty where nothing was trained."""
+    """What stands under `COSTS`, of one run of a row; empty where nothing was trained."""
     if line.cost is None:
-        return ["", "", ""]
+        return [""] * len(COSTS)
     return [_count(line.cost.examples), _count(line.cost.steps), duration(line.cost.seconds)]
 
 

@@ -18,7 +18,7 @@ from diabolo.errors import UserError, unknown
 from diabolo.recipe import Recipe, compose, read_recipe
 from diabolo.studies.columns import COLUMNS
 
-Picture = Literal["curves", "reconstructions", "denoised", "similarity"]
+Picture = Literal["curves", "reconstructions", "samples", "denoised", "similarity", "latents", "confusion"]
 Settings = dict[str, Any]  # keys of the recipe with dots for depth → values
 
 
@@ -80,12 +80,19 @@ class Study:
     references: str | None = None
     claims: list[Claim] = field(default_factory=list)
     about: str = ""
-    pictures: list[Literal["curves", "reconstructions", "denoised", "similarity"]] = field(
-        default_factory=list
-    )
+    pictures: list[Picture] = field(default_factory=list)
 
     def seeds_of(self, row: str) -> int:
         return self.rows[row].seeds or self.seeds
+
+    def budget(self, name: str) -> float | None:
+        """Of a row with a named recipe: the share of that recipe's images encoded, every view counted."""
+        row = self.rows[name]
+        if row.recipe is None:
+            return None
+        ours, published = self.recipe(Job(name, 0), {}), compose([read_recipe(row.recipe)], {})
+        passes = [recipe.training.epochs * recipe.views.count for recipe in (ours, published)]
+        return passes[0] / passes[1]
 
     def jobs(self) -> Iterator[Job]:
         """Every run of the study, trials before what depends on them, one seed of all rows after another."""

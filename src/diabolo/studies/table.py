@@ -28,12 +28,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table. cost: of one run, the mean over seeds; None where nothing was trained for it."""
+    """A row of the table. cost: of one run, the mean over seeds; None where nothing was trained for it.
+
+    budget: the share of the named recipe's, see `Study.budget`.
+    """
 
     name: str
     cells: Sequence[Cell]
     seeds: int
     cost: Cost | None = None
+    budget: float | None = None
     reference: bool = False
     unrun: str = ""
 
@@ -71,7 +75,7 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         cells = [_cell(name, key, values) for key in study.columns]
         costs = [r.cost for r in results if r.row == name]
         cost = _mean_cost(costs) if costs else None
-        lines.append(Line(name, [*known, *cells], len(costs), cost, unrun=row.unrun))
+        lines.append(Line(name, [*known, *cells], len(costs), cost, study.budget(name), unrun=row.unrun))
     for name, title in REFERENCES.items():
         found = {r.seed: r.scores for r in results if name in r.references}
         if found:

@@ -16,7 +16,7 @@ from diabolo.run import Run
 from diabolo.studies.results import Result, Store
 from diabolo.studies.study import Job, Study
 from diabolo.verbs.console import Show
-from diabolo.verbs.generate import denoise
+from diabolo.verbs.generate import denoise, sample
 from diabolo.verbs.pictures import Arrays
 from diabolo.verbs.reading import coder_of, images_of
 
@@ -29,9 +29,16 @@ def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> N
     at_hand = {name: Run.open(path) for name, path in found.items() if (path / "model.safetensors").exists()}
     if "curves" in study.pictures:
         _curves(study, store)
-    draw = {"reconstructions": _reconstructions, "denoised": _denoised, "similarity": _similarity}
+    draw = {
+        "reconstructions": _reconstructions,
+        "samples": _samples,
+        "denoised": _denoised,
+        "similarity": _similarity,
+    }
     for kind in draw.keys() & set(study.pictures):
         draw[kind](at_hand, store.folder, Show(quiet))
+    for kind in {"latents", "confusion"} & set(study.pictures):
+        _from_report(kind, at_hand, store.folder)
 
 
 def live_curves(results: Sequence[Result]) -> dict[str, list[Series]]:
@@ -60,6 +67,22 @@ def _reconstructions(runs: dict[str, Run], folder: Path, show: Show) -> None:
         rows.setdefault("test images", x)
         rows[name] = generation.reconstruct(coder_of(run, None, show), x)
     write_bytes(path, save(grid(list(rows.values()), list(rows)), "png"))
+
+
+def _samples(runs: dict[str, Run], folder: Path, show: Show) -> None:
+    """Samples from each prior."""
+    path = folder / "samples.png"
+    if not path.exists() and runs:
+        rows = [sample(run, n=SHOWN, quiet=True)["images"] for run in runs.values()]
+        write_bytes(path, save(grid([np.clip(row, 0, 1) for row in rows], list(runs)), "png"))
+
+
+def _from_report(kind: str, runs: dict[str, Run], folder: Path) -> None:
+    """A figure of each run's report."""
+    for run in runs.values():
+        drawn, path = run.folder / "figures" / f"{kind}.png", folder / f"{kind}-{run.folder.name}.png"
+        if drawn.exists() and not path.exists():
+            write_bytes(path, drawn.read_bytes())
 
 
 def _denoised(runs: dict[str, Run], folder: Path, show: Show) -> None:
