@@ -34,6 +34,7 @@ DECODER_SPECS = [
     {"name": "conv"},
     {"name": "conv", "batch_norm": True, "filters": [4]},
     {"name": "resize-conv"},
+    {"name": "resize-conv", "width": 0.25},
     {"name": "simvae-resnet", "blocks": 1},
     *({"name": "resnet", "stem": stem} | NARROW | {"hidden": 16} for stem in ("cifar", "stl", "imagenet")),
     {"name": "resnet", "depth": 50} | NARROW,

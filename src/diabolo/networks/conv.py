@@ -2,7 +2,9 @@
 
 from itertools import pairwise
 from math import prod
+from typing import Annotated
 
+from annotated_types import Gt
 from torch import Tensor, nn
 
 from diabolo.networks.mlp import Positive, Widths
@@ -86,27 +88,29 @@ class ResizeConvDecoder(nn.Module):
     [n, latent] → [n, C, H, W]. A linear layer fills 512 channels at an eighth of the side (4×4 for 32), then
     256, 128 and 64 channels each upsample to the next of the sides halved from the image's, 64 follow at full
     size, and a last 3×3 convolution is linear. Every convolution before it is 3×3–BN–ReLU.
+    width: multiplies all these channels.
     """
 
-    def __init__(self, latent: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, latent: int, shape: tuple[int, ...], *, width: Annotated[float, Gt(0)] = 1.0) -> None:
         super().__init__()
         channels, size = image_shape(shape, "decoder 'resize-conv'")
+        first, second, third, fourth = (max(1, round(width * of)) for of in (512, 256, 128, 64))
         full, half, quarter, eighth = halvings(size, 3)
         self.spread = nn.Sequential(
-            nn.Linear(latent, 512 * prod(eighth), bias=False),
-            nn.Unflatten(1, (512, *eighth)),
-            nn.BatchNorm2d(512),
+            nn.Linear(latent, first * prod(eighth), bias=False),
+            nn.Unflatten(1, (first, *eighth)),
+            nn.BatchNorm2d(first),
             nn.ReLU(),
         )
         self.layers = nn.Sequential(
             nn.Upsample(quarter),
-            _same(512, 256),
+            _same(first, second),
             nn.Upsample(half),
-            _same(256, 128),
+            _same(second, third),
             nn.Upsample(full),
-            _same(128, 64),
-            _same(64, 64),
-            nn.Conv2d(64, channels, 3, padding=1),
+            _same(third, fourth),
+            _same(fourth, fourth),
+            nn.Conv2d(fourth, channels, 3, padding=1),
         )
 
     def forward(self, z: Tensor) -> Tensor:
