@@ -473,10 +473,14 @@ def test_a_damaged_model_is_refused(fitted: Path, tmp_path: Path, capsys: pytest
 
 def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
     from diabolo.data.catalog import CATALOG
-    from diabolo.recipe import named_recipes
+    from diabolo.recipe import RECIPES
     from diabolo.tables import METHODS
 
-    for command, names in (("methods", METHODS.entries), ("datasets", CATALOG), ("recipes", named_recipes())):
+    for command, names in (
+        ("methods", METHODS.entries),
+        ("datasets", CATALOG),
+        ("recipes", RECIPES.titles()),
+    ):
         assert run(command) == 0
         assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(names)
 

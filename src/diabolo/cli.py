@@ -310,9 +310,9 @@ def datasets() -> None:
 @app.command()
 def recipes() -> None:
     """List the recipes that ship with the package."""
-    from diabolo.recipe import named_recipes
+    from diabolo.recipe import RECIPES
 
-    _list(named_recipes())
+    _list(RECIPES.titles())
 
 
 def _list(lines: dict[str, str]) -> None:
