@@ -455,7 +455,7 @@ def test_evaluate_says_what_it_expects(what: str, message: str, capsys: pytest.C
 def test_features_without_labels_refuse_a_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "z.npz", features=np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32))
     assert run("evaluate", tmp_path / "z.npz") == 0
-    assert "probe 'linear' needs labels" in refused(
+    assert "probe 'linear': it needs labels" in refused(
         capsys, "evaluate", tmp_path / "z.npz", "--probe", "linear"
     )
 
