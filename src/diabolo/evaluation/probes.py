@@ -99,11 +99,11 @@ class MLP:
     """A small network: hidden layers with ReLU, negative log-likelihood, Adam or SGD with Nesterov momentum.
 
     With `hidden=[128], epochs=20, select="last"` it is Mancini's head; with `hidden=[512], batch_norm=True`
-    Goncharov & Soboleva's. A hidden layer of "width" units is as wide as the representation, as SimVAE's is.
-    Without `epochs` it takes 20, or on small data as many as 2,000 steps need. With
-    `hidden=[]` it is a linear layer: "adam-linear" is SimVAE's (A.7.3; the rate is its code's), "sgd-linear"
-    AAVAE's (§4), whose rate of 0.1 · batch size / 256 falls along a cosine. Both papers take features as they
-    are (`standardise=False`); AAVAE trains on crops, this on cached features of whole images.
+    Goncharov & Soboleva's; with `hidden=["width"]`, as wide as the representation, SimVAE's. Without `epochs`
+    it takes 20, or on small data as many as 2,000 steps need. With `hidden=[]` it is a linear layer:
+    "adam-linear" is SimVAE's (A.7.5; the rate is its code's), "sgd-linear" AAVAE's (§4), whose rate of
+    0.1 · batch size / 256 falls along a cosine. Both papers take features as they are (`standardise=False`);
+    AAVAE trains on crops, this on cached features of whole images.
     """
 
     needs: ClassVar[Needs] = "features"
