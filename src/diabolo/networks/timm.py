@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from diabolo.errors import UserError
 from diabolo.networks.shapes import feature_width, image_shape
 
+BATCH = 128  # images at a time that a model sees in its own size, however small they are here
+
 
 class TimmEncoder(nn.Module):
     """A timm model without its classifier: [n, C, H, W] → [n, D], its pooled features.
@@ -69,8 +71,12 @@ class TimmFeatures(nn.Module):
 
     def represent(self, x: Tensor) -> Tensor:
         """[n, C, H, W] in [0, 1] → [n, D], its pooled features."""
+        return torch.cat([self.network(self._seen(some)) for some in x.split(BATCH)])
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """[n, C, H, W] in [0, 1] → what the network takes."""
         x = F.interpolate(x, self.size, mode=self.interpolation, antialias=True).clamp(0, 1)
-        return self.network((x - self.mean) / self.std)
+        return (x - self.mean) / self.std
 
 
 @contextmanager
