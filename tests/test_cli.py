@@ -455,7 +455,7 @@ def test_evaluate_says_what_it_expects(what: str, message: str, capsys: pytest.C
 def test_features_without_labels_refuse_a_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "z.npz", features=np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32))
     assert run("evaluate", tmp_path / "z.npz") == 0
-    assert "probe 'linear' needs labels" in refused(
+    assert "probe 'linear': it needs labels" in refused(
         capsys, "evaluate", tmp_path / "z.npz", "--probe", "linear"
     )
 
@@ -473,10 +473,14 @@ def test_a_damaged_model_is_refused(fitted: Path, tmp_path: Path, capsys: pytest
 
 def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
     from diabolo.data.catalog import CATALOG
-    from diabolo.recipe import named_recipes
+    from diabolo.recipe import RECIPES
     from diabolo.tables import METHODS
 
-    for command, names in (("methods", METHODS.entries), ("datasets", CATALOG), ("recipes", named_recipes())):
+    for command, names in (
+        ("methods", METHODS.entries),
+        ("datasets", CATALOG),
+        ("recipes", RECIPES.titles()),
+    ):
         assert run(command) == 0
         assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(names)
 

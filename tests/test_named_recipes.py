@@ -14,10 +14,10 @@ from diabolo.data.catalog import CATALOG
 from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method
-from diabolo.recipe import Recipe, complete_for, compose, named_recipes, read_recipe
+from diabolo.recipe import RECIPES, Recipe, complete_for, compose, read_recipe
 from diabolo.views.pipeline import Batch, build_pipelines
 
-NAMES = list(named_recipes())
+NAMES = list(RECIPES.texts())
 SHAPES = {
     "mnist": (1, 28, 28),
     "fashion-mnist": (1, 28, 28),
@@ -89,7 +89,7 @@ def test_a_header_says_source_command_and_what_was_published(name: str) -> None:
 
 
 def test_every_title_is_its_own() -> None:
-    assert len(set(named_recipes().values())) == len(NAMES)
+    assert len(set(RECIPES.titles().values())) == len(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

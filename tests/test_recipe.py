@@ -7,7 +7,7 @@ import pytest
 
 from diabolo.errors import UserError
 from diabolo.methods.swav import SwAV
-from diabolo.recipe import complete_for, compose, from_yaml, named_recipes, read_recipe
+from diabolo.recipe import RECIPES, complete_for, compose, from_yaml, read_recipe
 from diabolo.tables import METHODS
 
 MNIST = {"data": {"name": "mnist"}}
@@ -140,10 +140,10 @@ def test_every_method_is_complete_for_every_shape_and_survives_yaml(
     assert from_yaml(recipe.to_yaml()) == recipe
 
 
-@pytest.mark.parametrize("name", named_recipes())
+@pytest.mark.parametrize("name", RECIPES.titles())
 def test_named_recipes_are_valid_and_say_what_they_are(name: str) -> None:
     assert compose([read_recipe(name)]).data.name
-    assert len(named_recipes()[name]) > 20
+    assert len(RECIPES.titles()[name]) > 20
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

@@ -94,22 +94,37 @@ def fit(
 @app.command()
 def evaluate(
     what: Annotated[
-        str, typer.Argument(metavar="RUN|FEATURES.npz", help="A run folder, or features with labels.")
+        str,
+        typer.Argument(
+            metavar="RUN|FEATURES.npz|timm:MODEL", help="A run folder, features with labels, or a timm model."
+        ),
     ],
-    out: Annotated[Path | None, typer.Option(help="Where to write the scores, as JSON.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Of a timm model: a data set's name, or a folder, archive or array file."),
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="A named suite or a YAML file; see 'diabolo suites'.")
+    ] = None,
     probe: Annotated[
-        list[str] | None, typer.Option(help="Only this probe; may be given several times.")
+        list[str] | None, typer.Option(help="Instead of a suite: this probe; may be given several times.")
     ] = None,
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="Of a run: only this, such as reconstruction; may be given several times."),
+        typer.Option(help="Of a run: this, such as reconstruction; may be given several times."),
     ] = None,
     space: Annotated[str | None, typer.Option(help="Of a run: h, z or map.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the scores, as JSON.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Where to write the page: an .html file, or a folder.")
+    ] = None,
 ) -> None:
-    """Score a representation: the table, the verdict, and for a run its report."""
+    """Score a representation: the table, the verdict and, for a run or with --report, a page."""
     from diabolo.verbs.evaluate import evaluate as run_evaluate
 
-    run_evaluate(what, out=out, probes=probe, measures=measure, space=space)
+    run_evaluate(
+        what, data=data, suite=suite, probes=probe, measures=measure, space=space, out=out, report=report
+    )
 
 
 @app.command()
@@ -310,9 +325,17 @@ def datasets() -> None:
 @app.command()
 def recipes() -> None:
     """List the recipes that ship with the package."""
-    from diabolo.recipe import named_recipes
+    from diabolo.recipe import RECIPES
 
-    _list(named_recipes())
+    _list(RECIPES.titles())
+
+
+@app.command()
+def suites() -> None:
+    """List the suites that 'evaluate' can score by."""
+    from diabolo.evaluation.suites import SUITES
+
+    _list(SUITES.titles())
 
 
 def _list(lines: dict[str, str]) -> None:

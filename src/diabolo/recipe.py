@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
 
 from diabolo.components import complete, given_to, merge
-from diabolo.errors import UserError, unknown
+from diabolo.errors import UserError
+from diabolo.shelf import Shelf, parse
 from diabolo.tables import (
     DECODERS,
     ENCODERS,
@@ -35,6 +34,8 @@ Spec = dict[str, Any]  # {"name": …, setting: …}, complete
 Positive = Annotated[int, Gt(0)]
 Share = Annotated[float, Gt(0), Lt(1)]
 ViewSet = Literal["none", "simclr", "simvae"]
+
+RECIPES = Shelf("recipe", "recipes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,7 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
 
 
 def from_yaml(text: str, where: str = "recipe") -> Recipe:
-    return from_dict(_parse(text, where))
+    return from_dict(parse(text, where))
 
 
 def compose(layers: Sequence[Mapping[str, Any]], settings: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
@@ -184,17 +185,6 @@ def complete_for(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
     )
 
 
-def named_recipes() -> dict[str, str]:
-    """The recipes that ship with the package: name → the first line of its header."""
-    files = (resources.files("diabolo") / "recipes").iterdir()
-    texts = {
-        file.name.removesuffix(".yaml"): file.read_text("utf-8")
-        for file in files
-        if file.name.endswith(".yaml")
-    }
-    return {name: text.splitlines()[0].lstrip("# ") for name, text in sorted(texts.items())}
-
-
 def read_recipe(name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
     """The values of a named recipe, or of a YAML file of the user's.
 
@@ -202,15 +192,7 @@ def read_recipe(name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
     """
     if name in below:
         raise UserError(f"recipe {name} extends itself: {' → '.join((*below, name))}")
-    if name.endswith((".yaml", ".yml")):
-        if not Path(name).is_file():
-            raise UserError(f"no recipe file at {name}")
-        text = Path(name).read_text("utf-8")
-    elif name in named_recipes():
-        text = (resources.files("diabolo") / "recipes" / f"{name}.yaml").read_text("utf-8")
-    else:
-        raise unknown("recipe", name, named_recipes())
-    values = _parse(text, name)
+    values = RECIPES.read(name)
     base = values.pop("extends", None)
     return values if base is None else merge(read_recipe(str(base), (*below, name)), values)
 
@@ -242,16 +224,6 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         value = {part: value}
     return value
-
-
-def _parse(text: str, where: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{where}: expected a mapping of recipe keys")
-    return values
 
 
 def _plain(value: Any) -> Any:

@@ -157,5 +157,5 @@ def test_what_has_no_answer_is_refused_before_scoring(tmp_path: Path) -> None:
 def test_features_have_no_method_to_measure(tmp_path: Path) -> None:
     run = fit(tmp_path, "ae", evaluate=False)
     diabolo.embed(run, load(Data(name="digits")).test, out=tmp_path / "z.npz", quiet=True)
-    with pytest.raises(diabolo.UserError, match="measure 'told' reads a trained method: it needs a run"):
+    with pytest.raises(diabolo.UserError, match="measure 'told': it reads a trained method: it needs a run"):
         diabolo.evaluate(tmp_path / "z.npz", measures=["told"], quiet=True)

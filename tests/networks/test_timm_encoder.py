@@ -10,8 +10,16 @@ from torch import Tensor, nn
 
 from diabolo.errors import UserError
 from diabolo.networks.backbone import Backbone
-from diabolo.networks.timm import TimmEncoder
+from diabolo.networks.timm import TimmEncoder, TimmFeatures
 from diabolo.tables import ENCODERS
+
+CONFIG = {
+    "input_size": (3, 24, 16),
+    "interpolation": "bicubic",
+    "mean": (0.5, 0.4, 0.3),
+    "std": (0.2, 0.3, 0.4),
+    "crop_pct": 0.875,
+}
 
 
 class Convolutional(nn.Module):
@@ -34,17 +42,18 @@ class Convolutional(nn.Module):
 def stand_in(calls: list[dict]) -> SimpleNamespace:
     def create_model(name: str, pretrained: bool = False, **settings: Any) -> nn.Module:
         calls.append({"name": name, "pretrained": pretrained} | settings)
-        if pretrained:
+        if pretrained and name != "trained_cnn":
             raise RuntimeError("No pretrained weights exist for it.\nUse pretrained=False.")
-        return Convolutional(settings["in_chans"])
+        return Convolutional(settings.get("in_chans", 3))
 
-    fixed = {"small_cnn": False, "small_vit": True}
+    fixed = {"small_cnn": False, "small_vit": True, "trained_cnn": False}
     return SimpleNamespace(
         is_model=lambda name: name in (*fixed, "unregistered"),
         get_pretrained_cfg=lambda name: (
             SimpleNamespace(fixed_input_size=fixed[name]) if name in fixed else None
         ),
         create_model=create_model,
+        data=SimpleNamespace(resolve_model_data_config=lambda model: CONFIG),
     )
 
 
@@ -71,6 +80,39 @@ def test_only_models_of_a_fixed_size_are_told_it(calls: list[dict]) -> None:
     TimmEncoder((3, 32, 48), model="unregistered")
     assert calls[0]["img_size"] == (32, 48)
     assert "img_size" not in calls[1]
+
+
+def test_a_trained_model_sees_images_as_its_configuration_says(calls: list[dict]) -> None:
+    encoder = TimmFeatures((3, 24, 16), "trained_cnn")
+    x = torch.rand(2, 3, 24, 16)
+    mean, std = (torch.tensor(CONFIG[key])[:, None, None] for key in ("mean", "std"))
+    torch.testing.assert_close(encoder.represent(x), encoder.network((x - mean) / std))
+    assert calls == [{"name": "trained_cnn", "pretrained": True, "num_classes": 0}]
+
+
+def test_other_sizes_are_resized_whole_and_grey_stands_in_every_channel(calls: list[dict]) -> None:
+    encoder = TimmFeatures((1, 12, 8), "trained_cnn")
+    seen: list[Tensor] = []
+    encoder.network.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    grey = torch.rand(2, 1, 12, 8)
+    assert encoder.represent(grey).shape == (2, 10)
+    mean, std = (torch.tensor(CONFIG[key])[:, None, None] for key in ("mean", "std"))
+    shown = seen[0] * std + mean
+    assert shown.shape == (2, 3, 24, 16)
+    torch.testing.assert_close(shown[:, :1].expand_as(shown), shown)
+    assert shown.min() >= -1e-6
+    assert shown.max() <= 1 + 1e-6
+    corners = nn.functional.avg_pool2d(shown[:, :1], (12, 8))
+    torch.testing.assert_close(corners, nn.functional.avg_pool2d(grey, (6, 4)), atol=0.06, rtol=0)
+
+
+def test_a_trained_model_refuses_what_it_cannot_see(calls: list[dict]) -> None:
+    with pytest.raises(UserError, match="'trained_cnn' takes 3 channels, these images have 5"):
+        TimmFeatures((5, 24, 16), "trained_cnn")
+    with pytest.raises(UserError, match="'trained_cnn' needs images, an example here is a vector of 64"):
+        TimmFeatures((64,), "trained_cnn")
+    with pytest.raises(UserError, match=r"'small_cnn': No pretrained weights exist for it.$"):
+        TimmFeatures((3, 24, 16), "small_cnn")
 
 
 def test_errors_are_one_line(calls: list[dict]) -> None:

@@ -102,10 +102,12 @@ def extract(
     batch_size = 128 if torch.device(device).type == "cpu" else 1024
     blocks = []
     for start in range(0, len(images), batch_size):
-        z = represent(images.floats(slice(start, start + batch_size)).to(device))
-        if z.ndim != 2:
+        x = images.floats(slice(start, start + batch_size)).to(device)
+        z = represent(x)
+        if z.ndim != 2 or len(z) != len(x):
             raise UserError(
-                f"features: a representation must be [n, D], got {list(z.shape)}: flatten or pool it"
+                f"features: a representation must be [n, D], got {list(z.shape)} for {len(x)} examples: "
+                "flatten or pool it"
             )
         blocks.append(z.float().cpu())
     return _finite(torch.cat(blocks).numpy(), "features")
@@ -123,6 +125,11 @@ def probe_images(splits: Splits, *, seed: int = 0) -> tuple[Images, Images, Imag
         first, second = _cut(len(labelled), (HELD_OUT,), seed, "the labelled part")
         train, validation = labelled.take(torch.from_numpy(first)), labelled.take(torch.from_numpy(second))
     return _with_label(train), _with_label(validation), _with_label(splits.test)
+
+
+def has_labels(splits: Splits) -> bool:
+    """Whether each part that probes use has labels."""
+    return all(part.labels is not None for part in probe_images(splits))
 
 
 def features_of(

@@ -60,14 +60,21 @@ def on_random(specs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [dict(spec) for spec in specs if MEASURES.load(spec["name"]).on_random]  # type: ignore[attr-defined]
 
 
+def objection(measure: Measure, subject: Subject) -> str | None:
+    """Why a measure has no answer for the method or the data; None where it has."""
+    try:
+        with alone():
+            measure.check(subject)
+    except UserError as reason:
+        return str(reason)
+    return None
+
+
 def check_measures(measures: Measures, subject: Subject) -> None:
     """Raise `UserError` for the first measure that the method or the data do not support."""
     for name, measure in measures.items():
-        try:
-            with alone():
-                measure.check(subject)
-        except UserError as reason:
-            raise UserError(f"measure '{name}': {reason}") from None
+        if reason := objection(measure, subject):
+            raise UserError(f"measure '{name}': {reason}")
 
 
 def measured(measures: Measures, subject: Subject) -> dict[str, dict[str, Any]]:

@@ -99,10 +99,11 @@ class MLP:
     """A small network: hidden layers with ReLU, negative log-likelihood, Adam or SGD with Nesterov momentum.
 
     With `hidden=[128], epochs=20, select="last"` it is Mancini's head; with `hidden=[512], batch_norm=True`
-    Goncharov & Soboleva's. Without `epochs` it takes 20, or on small data as many as 2,000 steps need. With
-    `hidden=[]` it is a linear layer: "adam-linear" is SimVAE's (A.7.3; the rate is its code's), "sgd-linear"
-    AAVAE's (§4), whose rate of 0.1 · batch size / 256 falls along a cosine. Both papers take features as they
-    are (`standardise=False`); AAVAE trains on crops, this on cached features of whole images.
+    Goncharov & Soboleva's; with `hidden=["width"]`, as wide as the representation, SimVAE's. Without `epochs`
+    it takes 20, or on small data as many as 2,000 steps need. With `hidden=[]` it is a linear layer:
+    "adam-linear" is SimVAE's (A.7.5; the rate is its code's), "sgd-linear" AAVAE's (§4), whose rate of
+    0.1 · batch size / 256 falls along a cosine. Both papers take features as they are (`standardise=False`);
+    AAVAE trains on crops, this on cached features of whole images.
     """
 
     needs: ClassVar[Needs] = "features"
@@ -110,7 +111,7 @@ class MLP:
     def __init__(
         self,
         *,
-        hidden: tuple[Positive, ...] = (256,),
+        hidden: tuple[Positive | Literal["width"], ...] = (256,),
         batch_norm: bool = False,
         epochs: Positive | None = None,
         optimiser: Literal["adam", "sgd"] = "adam",
@@ -134,9 +135,11 @@ class MLP:
     def _fit(
         self, train: Part, validation: Part, classes: int, seed: int
     ) -> tuple[nn.Module, dict[str, float]]:
+        width = train.values.shape[1]
+        hidden = [width if units == "width" else units for units in self.hidden]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("mlp", seed))
-            model = heads.classifier(train.values.shape[1], self.hidden, classes, batch_norm=self.batch_norm)
+            model = heads.classifier(width, hidden, classes, batch_norm=self.batch_norm)
         chosen = heads.train(
             model,
             _labelled(train),

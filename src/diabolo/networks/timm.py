@@ -1,11 +1,17 @@
 """Backbones from timm, an optional extra."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from diabolo.errors import UserError
 from diabolo.networks.shapes import feature_width, image_shape
+
+BATCH = 128  # images at a time that a model sees in its own size, however small they are here
 
 
 class TimmEncoder(nn.Module):
@@ -18,10 +24,7 @@ class TimmEncoder(nn.Module):
     def __init__(self, shape: tuple[int, ...], *, model: str, pretrained: bool = False) -> None:
         super().__init__()
         channels, size = image_shape(shape, "encoder 'timm'")
-        timm = _timm()
-        if not timm.is_model(model):
-            raise UserError(f"unknown timm model '{model}': choose from timm.list_models()")
-        try:
+        with _timm_for(model) as timm:
             config = timm.get_pretrained_cfg(model)
             # transformers with a fixed grid are built for a size; other models refuse the argument
             fixed = config is not None and config.fixed_input_size
@@ -32,8 +35,6 @@ class TimmEncoder(nn.Module):
                 num_classes=0,
                 **({"img_size": size} if fixed else {}),
             )
-        except (RuntimeError, OSError) as error:  # a tag without weights; a download that fails
-            raise UserError(f"timm model '{model}': {str(error).partition(chr(10))[0]}") from None
         self.width = feature_width(self.network, shape)
 
     def map(self, x: Tensor) -> Tensor:
@@ -44,9 +45,55 @@ class TimmEncoder(nn.Module):
         return self.network(x)
 
 
+class TimmFeatures(nn.Module):
+    """A timm model as timm trained it, to be scored as it is.
+
+    model: as for `TimmEncoder`. shape: of the images it is to see. They are resized to the model's own input,
+    whole, and normalised by its own mean and deviation; a grey one stands in each of its channels.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, shape: tuple[int, ...], model: str) -> None:
+        super().__init__()
+        if len(shape) != 3:
+            raise UserError(f"timm model '{model}' needs images, an example here is a vector of {shape[0]}")
+        with _timm_for(model) as timm:
+            self.network = timm.create_model(model, pretrained=True, num_classes=0)
+            config = timm.data.resolve_model_data_config(self.network)
+        channels, *self.size = config["input_size"]
+        if shape[0] not in (1, channels):
+            raise UserError(f"timm model '{model}' takes {channels} channels, these images have {shape[0]}")
+        self.interpolation = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
+        self.register_buffer("mean", torch.tensor(config["mean"]).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(config["std"]).view(-1, 1, 1))
+
+    def represent(self, x: Tensor) -> Tensor:
+        """[n, C, H, W] in [0, 1] → [n, D], its pooled features."""
+        return torch.cat([self.network(self._seen(some)) for some in x.split(BATCH)])
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """[n, C, H, W] in [0, 1] → what the network takes."""
+        x = F.interpolate(x, self.size, mode=self.interpolation, antialias=True).clamp(0, 1)
+        return (x - self.mean) / self.std
+
+
+@contextmanager
+def _timm_for(model: str) -> Iterator[ModuleType]:
+    """timm, and in one line what it refuses: an unknown name, a tag without weights, a failed download."""
+    timm = _timm()
+    if not timm.is_model(model):
+        raise UserError(f"unknown timm model '{model}': choose from timm.list_models()")
+    try:
+        yield timm
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"timm model '{model}': {str(error).partition(chr(10))[0]}") from None
+
+
 def _timm() -> ModuleType:
     try:
         import timm
     except ImportError:
-        raise UserError("encoder 'timm' needs the package timm: pip install 'diabolo[timm]'") from None
+        raise UserError("timm's models need the package timm: pip install 'diabolo[timm]'") from None
     return timm

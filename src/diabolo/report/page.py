@@ -1,4 +1,4 @@
-"""The page: what a run found, in one HTML file that needs nothing else to be read."""
+"""The page: what was found of a representation, in one HTML file that needs nothing else to be read."""
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -87,12 +87,14 @@ class Content:
     environment: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write(folder: Path, content: Content) -> Path:
-    """Write `figures/` and `report.html` into a folder and return the page's path.
+def write(where: Path, content: Content) -> Path:
+    """Write the page and return its path: `where` is an `.html` file, or a folder.
 
-    Each file appears whole or not at all; the page, which needs none of the others, comes last.
+    A folder gets `report.html` and its figures as files, in `figures/`. Each file appears whole or not at
+    all; the page, which needs none of the others, comes last.
     """
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    alone = where.suffix == ".html" and not where.is_dir()
+    folder = None if alone else where / "figures"
     parts: dict[str, Any] = {
         "curves": _curves(folder, content.metrics),
         "reconstructions": _reconstructions(folder, content.reconstructions),
@@ -107,12 +109,12 @@ def write(folder: Path, content: Content) -> Path:
         recipe=_yaml(content.recipe),
         environment=_yaml(content.environment),
     )
-    path = folder / "report.html"
+    path = where if alone else where / "report.html"
     write_text(path, html)
     return path
 
 
-def _curves(folder: Path, metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _curves(folder: Path | None, metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     many = figures.series(metrics)
     if many:
         _save(folder, "curves", figures.curves(many))
@@ -126,7 +128,7 @@ def _curves(folder: Path, metrics: Sequence[Mapping[str, Any]]) -> list[dict[str
     ]
 
 
-def _reconstructions(folder: Path, images: Reconstructions | None) -> dict[str, str]:
+def _reconstructions(folder: Path | None, images: Reconstructions | None) -> dict[str, str]:
     if images is None:
         return {}
     rows = {"Input": images.input, "View": images.view, "Output": images.output}
@@ -135,7 +137,7 @@ def _reconstructions(folder: Path, images: Reconstructions | None) -> dict[str, 
     return {name: _data_uri("png", _png(figures.strip(row))) for name, row in shown.items()}
 
 
-def _latents(folder: Path, latents: Latents | None) -> dict[str, Any]:
+def _latents(folder: Path | None, latents: Latents | None) -> dict[str, Any]:
     """What the template draws: planes of points, drawn in layers and by class, in the order of the sprite."""
     if latents is None or len(latents.features) < FEWEST_POINTS:
         return {}
@@ -180,7 +182,7 @@ def _dots(points: Array, runs: Array) -> list[str]:
     return ["".join(dots[start:stop]) for start, stop in zip(runs, [*runs[1:], len(dots)], strict=True)]
 
 
-def _similarity(folder: Path, similarity: Similarity | None) -> Markup | None:
+def _similarity(folder: Path | None, similarity: Similarity | None) -> Markup | None:
     if similarity is None:
         return None
     figure = figures.similarity(similarity.cosines, similarity.each)
@@ -188,7 +190,7 @@ def _similarity(folder: Path, similarity: Similarity | None) -> Markup | None:
     return Markup(figures.inline(figure, "similarity"))
 
 
-def _confusion(folder: Path, confusion: Confusion | None) -> dict[str, Any]:
+def _confusion(folder: Path | None, confusion: Confusion | None) -> dict[str, Any]:
     if confusion is None:
         return {}
     figure = figures.confusion(confusion.counts, confusion.classes)
@@ -210,6 +212,9 @@ def _data_uri(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{b64encode(data).decode()}"
 
 
-def _save(folder: Path, name: str, figure: Figure, kinds: Sequence[str] = ("png", "svg")) -> None:
+def _save(folder: Path | None, name: str, figure: Figure, kinds: Sequence[str] = ("png", "svg")) -> None:
+    """Keep a figure as files, where there is a folder for them."""
+    if folder is None:
+        return
     for kind in kinds:
-        write_bytes(folder / "figures" / f"{name}.{kind}", figures.save(figure, kind))
+        write_bytes(folder / f"{name}.{kind}", figures.save(figure, kind))

@@ -9,19 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any, ClassVar, Literal
-
-import yaml
 
 from diabolo.errors import UserError, unknown
 from diabolo.recipe import Recipe, compose, read_recipe
+from diabolo.shelf import Shelf, parse
 from diabolo.studies.columns import COLUMNS
 
 Picture = Literal["curves", "reconstructions", "samples", "denoised", "similarity", "latents", "confusion"]
 Settings = dict[str, Any]  # keys of the recipe with dots for depth → values
 
 
+STUDIES = Shelf("study", "studies")
 STRICT = {"extra": "forbid"}  # an unknown key is refused
 
 
@@ -135,21 +134,12 @@ class Job:
 
 def named_studies() -> dict[str, str]:
     """The studies that ship with the package: "paper/table" → title."""
-    found = {}
-    for paper in (resources.files("diabolo") / "studies").iterdir():
-        for file in paper.iterdir() if paper.is_dir() else ():
-            if file.name.endswith(".yaml"):
-                name = f"{paper.name}/{file.name.removesuffix('.yaml')}"
-                found[name] = yaml.safe_load(file.read_text("utf-8"))["title"]
-    return dict(sorted(found.items()))
+    return {name: parse(text, name)["title"] for name, text in STUDIES.texts().items()}
 
 
 def read_study(name: str) -> Study:
     """A named study. Raises `UserError` for one that does not exist or does not hold together."""
-    if name not in (known := named_studies()):
-        raise unknown("study", name, known)
-    text = (resources.files("diabolo") / "studies" / f"{name}.yaml").read_text("utf-8")
-    return study_from(yaml.safe_load(text), name)
+    return study_from(parse(STUDIES.text(name), name), name)
 
 
 def study_from(values: Any, where: str) -> Study:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +14,11 @@ from diabolo.components import CUSTOM
 from diabolo.data.images import Splits
 from diabolo.errors import UserError
 from diabolo.evaluation import references
-from diabolo.evaluation.features import Features, features_of, load_features
-from diabolo.evaluation.measures import Subject, build_measures, check_measures, measured, on_random
-from diabolo.evaluation.suite import Scored, as_score, embedding, needing, score, write_scores
+from diabolo.evaluation.encoders import Encoder
+from diabolo.evaluation.features import Features, features_of, has_labels
+from diabolo.evaluation.measures import Subject, build_measures, measured, on_random
+from diabolo.evaluation.suite import as_score, embedding, needing, score, write_scores
+from diabolo.evaluation.suites import Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
 from diabolo.recipe import Evaluation, Recipe
@@ -25,91 +27,128 @@ from diabolo.tables import MEASURES, PROBES
 from diabolo.training.loop import Feed
 from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Show
-from diabolo.verbs.page import write_report
+from diabolo.verbs.outside import Outside, from_outside
+from diabolo.verbs.page import write_page, write_report
 from diabolo.verbs.reading import opened, splits_of
 from diabolo.views.pipeline import views_at_hand
 
-DEFAULT_PROBES = ("linear", "mlp", "knn")
 Specs = list[dict[str, Any]]
+Draw = Callable[[Path], Path]  # writes the page of some scores: an .html file, or into a folder
 
 
 def evaluate(
-    what: str | Path | Run | Features,
+    what: str | Path | Run | Features | Encoder,
     *,
-    out: str | Path | None = None,
+    data: str | Path | Splits | None = None,
+    suite: str | Path | None = None,
     probes: Sequence[str] | None = None,
     measures: Sequence[str] | None = None,
     space: str | None = None,
-    data: Splits | None = None,
+    out: str | Path | None = None,
+    report: str | Path | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Score a run, or anyone's features, and return the table as `scores.json` holds it.
+    """Score a representation, and return the table as `scores.json` holds it.
 
-    what: a run or its folder; or features, or an `.npz` of them (see `load_features`).
-    A run is scored as its recipe says, which renews its `scores.json` and `report.html`. With `probes` or
-    `measures`, by name, it is scored by these alone, a measure with the recipe's settings where that has it;
-    this, or another `space` ("h", "z", "map"), leaves the folder as it is. data: the splits of a run that was
-    trained on arrays. out: a JSON file to write the table to.
+    what: a run or its folder; features, or an `.npz` of them (see `load_features`); "timm:" and the name of a
+    model; or any object with `represent`, from examples [n, C, H, W] in [0, 1] to [n, D] (see `Encoder`).
+    data: what a model or an object represents, by name, path or as `Splits`. Of a run that was trained on
+    arrays, its splits.
+    suite: of `diabolo suites`, or a YAML file; what of it does not apply is left out, with a line that says
+    so. probes, measures: by name, in place of a suite; what does not apply is refused.
+    A run is scored as its recipe says, which renews its `scores.json` and `report.html`. With a suite, with
+    probes or measures (which have the recipe's settings where it names them), or in another `space` ("h",
+    "z", "map"), its folder is left as it is. Other representations are scored by the suite "fast".
+    out: a JSON file to write the table to. report: an `.html` file for the page, or a folder for it and its
+    figures.
     """
-    show = Show(quiet)
-    chosen = None if probes is None else [PROBES.complete(name, "probe") for name in probes]
+    if suite is not None and (probes is not None or measures is not None):
+        raise UserError("score by a suite, or by single probes and measures: not by both")
+    show, strict = Show(quiet), suite is None
     if isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir()):
         run = opened(what)
-        splits = splits_of(run, data)
-        settings = run.recipe.evaluation
-        if chosen is not None or measures is not None:
-            settings = replace(settings, probes=chosen or [], measures=_named(measures or (), settings))
-        if settings is run.recipe.evaluation and space is None:
-            with run.lock():
-                scores = score_run(run, splits, show)
-        else:
-            settings = replace(settings, space=space or settings.space, also=())
-            scores, _ = _scores(run, splits, settings, show)
+        chosen = _chosen(suite, probes, measures, run.recipe.evaluation)
+        scores, draw = _of_run(run, data, chosen, space, strict, show)
+    elif space is not None:
+        raise UserError(f"space '{space}' is one of a run's: this is a single representation")
     else:
-        if measures:
-            raise UserError(f"measure '{measures[0]}' reads a trained method: it needs a run, not features")
-        features = what if isinstance(what, Features) else load_features(str(what))
-        specs = _specs(chosen, features)
-        if training := needing("method", specs):
-            raise UserError(f"probe '{training[0]['name']}' trains the encoder: it needs a run, not features")
-        scores = {"encoder": score(features, specs, seed=0).scores}
-        scores["verdict"] = verdict(scores)
-        show.scores(scores)
+        chosen = _chosen(suite, probes, measures, Evaluation())
+        scores, draw = _of_outside(from_outside(what, data, show), chosen, strict, show)
+    if report is not None:
+        show.note(f"report: {draw(Path(report))}")
     if out is not None:
         write_scores(Path(out), scores)
     return scores
 
 
-def score_run(run: Run, splits: Splits, show: Show) -> dict[str, Any]:
+def _of_run(
+    run: Run,
+    data: str | Path | Splits | None,
+    chosen: Suite | None,
+    space: str | None,
+    strict: bool,
+    show: Show,
+) -> tuple[dict[str, Any], Draw]:
+    if isinstance(data, str | Path):
+        raise UserError(
+            f"{run.folder} is scored on the data it was trained on: leave --data out, or evaluate what "
+            "'diabolo embed' makes of other data"
+        )
+    splits, settings = splits_of(run, data), run.recipe.evaluation
+    if chosen is None and space is None:
+        with run.lock():
+            return score_run(run, splits, show)
+    settings = replace(settings, space=space or settings.space, also=())
+    if chosen is not None:
+        settings = replace(settings, probes=chosen.probes, measures=chosen.measures)
+    return _scores(run, splits, settings, show, strict=strict)
+
+
+def _of_outside(
+    outside: Outside, chosen: Suite | None, strict: bool, show: Show
+) -> tuple[dict[str, Any], Draw]:
+    """A representation from outside; where its examples are known, beside PCA and raw pixels of them."""
+    chosen = _usual(outside.labelled) if chosen is None else chosen
+    suite = _applicable(chosen, outside.labelled, None, strict, show)
+    features, seed = outside.features(), 0
+    scored = score(features, suite.probes, seed)
+    scores: dict[str, Any] = {"encoder": scored.scores}
+    if outside.splits is not None:
+        show.note("scoring the references: PCA, raw pixels")
+        scores |= _projections(outside.splits, suite.probes, features.width, seed)
+    scores["verdict"] = verdict(scores)
+    show.scores(scores)
+    return scores, partial(write_page, outside.title, outside.splits, scores, features, scored.predictions)
+
+
+def score_run(run: Run, splits: Splits, show: Show) -> tuple[dict[str, Any], Draw]:
     """Score a trained run as its recipe says; write `scores.json` and the report into its folder."""
-    scores, own = _scores(run, splits, run.recipe.evaluation, show)
+    scores, draw = _scores(run, splits, run.recipe.evaluation, show)
     write_scores(run.folder / "scores.json", scores)
-    path = write_report(run, splits, own.features, own.scored.predictions)
-    show.note(f"report: {path}")
-    return scores
+    show.note(f"report: {draw(run.folder)}")
+    return scores, draw
 
 
-@dataclass(frozen=True)
-class _Own:
-    """The run's own row: its features, and what they scored."""
+def _scores(
+    run: Run, splits: Splits, settings: Evaluation, show: Show, *, strict: bool = True
+) -> tuple[dict[str, Any], Draw]:
+    """The table of a run: its representation in each space, the references, and the verdict.
 
-    features: Features
-    scored: Scored
-
-
-def _scores(run: Run, splits: Splits, settings: Evaluation, show: Show) -> tuple[dict[str, Any], _Own]:
-    """The table of a run: its representation in each space, the references, and the verdict."""
+    strict: refuse what of the settings does not apply, instead of leaving it out.
+    """
     space, seed = settings.space or run.method.spaces[0], run.recipe.seed
-    measures = settings.measures or []
     subject = subject_of(run.recipe, run.own, run.method, splits, space)
-    check_measures(build_measures(measures), subject)
+    labelled = has_labels(splits)
+    probes = _usual(labelled).probes if settings.probes is None else settings.probes
+    suite = Suite(probes=probes, measures=settings.measures or [])
+    suite = _applicable(suite, labelled, subject, strict, show)
+    specs, measures = suite.probes, suite.measures
     show.note(f"scoring {space}")
     features = features_of(partial(run.method.represent, space=space), splits, run.device)
-    specs = _specs(settings.probes, features)
-    own = _Own(features, score(features, specs, seed))
+    scored = score(features, specs, seed)
     scores: dict[str, Any] = {
         "encoder": {"space": space}
-        | own.scored.scores
+        | scored.scores
         | _tuned(run.method, space, specs, splits, run)
         | _measured(measures, subject, show)
     }
@@ -123,10 +162,43 @@ def _scores(run: Run, splits: Splits, settings: Evaluation, show: Show) -> tuple
         show.note("scoring the references: the untrained encoder, PCA, raw pixels")
         rows = {"random": space} | {f"random.{o}": o for o in settings.also}
         scores |= _references(run, subject, specs, on_random(measures), rows, show)
-        scores |= _projections(run, splits, specs, features.width)
+        scores |= _projections(splits, specs, features.width, seed)
     scores["verdict"] = verdict(scores)
     show.scores(scores)
-    return scores, own
+    return scores, partial(write_report, run, splits, scores, features, scored.predictions)
+
+
+def _chosen(
+    suite: str | Path | None,
+    probes: Sequence[str] | None,
+    measures: Sequence[str] | None,
+    settings: Evaluation,
+) -> Suite | None:
+    """What the user asks to be scored by; measures by name as the settings have them, else with defaults."""
+    if suite is not None:
+        return read_suite(str(suite))
+    if probes is None and measures is None:
+        return None
+    own = {spec["name"]: spec for spec in settings.measures or ()}
+    return Suite(
+        probes=[PROBES.complete(name, "probe") for name in probes or ()],
+        measures=[own.get(name) or MEASURES.complete(name, "measure") for name in measures or ()],
+    )
+
+
+def _usual(labelled: bool) -> Suite:
+    """What a representation is scored by unless something is asked for; without labels by its rank alone."""
+    return read_suite("fast") if labelled else Suite(probes=[], measures=[])
+
+
+def _applicable(suite: Suite, labelled: bool, subject: Subject | None, strict: bool, show: Show) -> Suite:
+    """What of the suite applies; the rest is refused, or left out with a line that says why."""
+    kept, against = applicable(suite, labelled, subject)
+    for reason, names in against.items():
+        if strict:
+            raise UserError(f"{names[0]}: {reason}")
+        show.note(f"left out {', '.join(names)}: {reason}")
+    return kept
 
 
 def _references(
@@ -136,10 +208,11 @@ def _references(
     if run.recipe.training.epochs == 0:
         return {}
     splits, recipe = subject.splits, run.recipe.to_dict()
-    architecture = {key: recipe[key] for key in ("encoder", "decoder", "method", "views")}
+    architecture: dict[str, Any] = {key: recipe[key] for key in ("encoder", "decoder", "method", "views")}
+    architecture |= {"normalise": run.recipe.data.normalise, "facts": asdict(run.facts)}
     scores = {}
     for row, space in rows.items():
-        key = _key(run, splits, specs) | {"row": row, "space": space, **architecture}
+        key = _key(splits, specs, run.recipe.seed) | {"row": row, "space": space, **architecture}
         here = measures if row == "random" else []
         if here:
             key |= {"measures": here, "without": list(subject.without)}
@@ -159,9 +232,9 @@ def _references(
     return scores
 
 
-def _projections(run: Run, splits: Splits, specs: Specs, width: int) -> dict[str, Any]:
+def _projections(splits: Splits, specs: Specs, width: int, seed: int) -> dict[str, Any]:
     """PCA to the same width, and raw pixels."""
-    key, seed = _key(run, splits, specs), run.recipe.seed
+    key = _key(splits, specs, seed)
 
     def pca() -> dict[str, Any]:
         return score(references.pca(splits, width), specs, seed).scores
@@ -175,16 +248,9 @@ def _projections(run: Run, splits: Splits, specs: Specs, width: int) -> dict[str
     }
 
 
-def _key(run: Run, splits: Splits, specs: Specs) -> dict[str, Any]:
+def _key(splits: Splits, specs: Specs, seed: int) -> dict[str, Any]:
     """What every reference row depends on."""
-    facts = asdict(run.facts) | {"digest": splits.digest()}
-    return {
-        "version": version("diabolo"),
-        "normalise": run.recipe.data.normalise,
-        "facts": {key: list(value) if isinstance(value, tuple) else value for key, value in facts.items()},
-        "probes": specs,
-        "seed": run.recipe.seed,
-    }
+    return {"version": version("diabolo"), "digest": splits.digest(), "probes": specs, "seed": seed}
 
 
 def untrained(run: Run, splits: Splits) -> Method:
@@ -206,29 +272,12 @@ def subject_of(recipe: Recipe, own: Own, method: Method, splits: Splits, space: 
     )
 
 
-def _named(names: Sequence[str], settings: Evaluation) -> Specs:
-    """The measures to run: as the recipe has them, else with their defaults."""
-    own = {spec["name"]: spec for spec in settings.measures or ()}
-    return [own.get(name) or MEASURES.complete(name, "measure") for name in names]
-
-
 def _measured(specs: Specs, subject: Subject, show: Show) -> dict[str, Any]:
     """The entry "measures" of a row, where there are any."""
     if not specs:
         return {}
     show.note(f"measuring {', '.join(spec['name'] for spec in specs)}")
     return {"measures": measured(build_measures(specs), subject)}
-
-
-def _specs(chosen: Specs | None, features: Features) -> Specs:
-    """The probes to run: those asked for, or the usual ones where there are labels."""
-    if chosen is None:
-        return [PROBES.complete(name, "probe") for name in DEFAULT_PROBES] if features.labelled else []
-    if chosen and not features.labelled:
-        raise UserError(
-            f"probe '{chosen[0]['name']}' needs labels, and these features have none: leave it out"
-        )
-    return list(chosen)
 
 
 def _tuned(method: Method, space: str, specs: Specs, splits: Splits, run: Run) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a run's report shows, gathered from the run and its data."""
+"""What a page shows, gathered from a run and its data, or from a representation from outside."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from sklearn.metrics import confusion_matrix
 
 from diabolo.data.images import Images, Splits
-from diabolo.evaluation.features import Features, probe_images
+from diabolo.evaluation.features import Features, probe_images, sample
 from diabolo.methods.base import Generative
 from diabolo.report import page
 from diabolo.report.measures import measures_of
-from diabolo.run import Run
+from diabolo.run import Run, environment
 from diabolo.verbs.console import duration
 from diabolo.verbs.reading import view_of
 
@@ -23,12 +23,19 @@ SHOWN = 12  # reconstructions
 POINTS = 2_000  # in the maps of the latents
 
 
-def write_report(run: Run, splits: Splits, features: Features, predictions: dict[str, np.ndarray]) -> Path:
-    """Draw the figures and write `report.html`; returns its path."""
-    recipe, scores = run.recipe, run.scores
+def write_report(
+    run: Run,
+    splits: Splits,
+    scores: dict[str, Any],
+    features: Features,
+    predictions: dict[str, np.ndarray],
+    where: Path,
+) -> Path:
+    """Write the page of a run's scores, into a folder or as an `.html` file; returns its path."""
+    recipe = run.recipe
     _, _, test = probe_images(splits)
     return page.write(
-        run.folder,
+        where,
         page.Content(
             title=f"{recipe.method['name']} on {Path(recipe.data.name).name}, seed {recipe.seed}",
             summary=_summary(run),
@@ -42,6 +49,30 @@ def write_report(run: Run, splits: Splits, features: Features, predictions: dict
             confusion=_confusion(features, predictions),
             recipe=recipe.to_dict(),
             environment=json.loads((run.folder / "environment.json").read_text("utf-8")),
+        ),
+    )
+
+
+def write_page(
+    title: str,
+    splits: Splits | None,
+    scores: dict[str, Any],
+    features: Features,
+    predictions: dict[str, np.ndarray],
+    where: Path,
+) -> Path:
+    """As `write_report`, of a representation that no run made. splits: what it is of, where that is known."""
+    parts = {"train": features.train, "validation": features.validation, "test": features.test}
+    return page.write(
+        where,
+        page.Content(
+            title=title,
+            summary={name: f"{len(part):,} examples" for name, part in parts.items()},
+            verdict=scores["verdict"],
+            scores=scores,
+            latents=_latents(features, None if splits is None else probe_images(splits)[2]),
+            confusion=_confusion(features, predictions),
+            environment=environment(),
         ),
     )
 
@@ -77,13 +108,13 @@ def _reconstructions(run: Run, test: Images) -> page.Reconstructions | None:
     return page.Reconstructions(few.floats().numpy(), output, view)
 
 
-def _latents(features: Features, test: Images) -> page.Latents:
-    few = slice(0, POINTS)
+def _latents(features: Features, test: Images | None) -> page.Latents:
+    few = sample(len(features.test), POINTS)
     return page.Latents(
         features.test.values[few],
         None if features.test.labels is None else features.test.labels[few],
         features.classes,
-        test.pixels[few].numpy() if len(test.shape) == 3 and test.pixels.dtype == torch.uint8 else None,
+        test.pixels[few].numpy() if test is not None and len(test.shape) == 3 else None,
     )
 
 

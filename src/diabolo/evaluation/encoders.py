@@ -1,0 +1,42 @@
+"""Encoders from anywhere: any object that represents examples."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diabolo.data.images import Splits
+from diabolo.errors import UserError
+from diabolo.evaluation.features import Features, features_of
+from diabolo.networks.shapes import evaluating
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What can be scored on images as it is."""
+
+    def represent(self, x: Tensor) -> Tensor | np.ndarray:
+        """Examples [n, C, H, W] in [0, 1], or vectors [n, F] → [n, D]."""
+        ...
+
+
+def features_by(encoder: Encoder, splits: Splits) -> Features:
+    """The features of the parts that probes use.
+
+    A module is in evaluation mode meanwhile, and gets its examples on the device of its weights. Raises
+    `UserError` where a representation is not one finite vector per example.
+    """
+
+    def represent(x: Tensor) -> Tensor:
+        z: Any = encoder.represent(x)
+        if not isinstance(z, Tensor | np.ndarray):
+            raise UserError(f"features: represent must return an array [n, D], got {type(z).__name__}")
+        return torch.as_tensor(z)
+
+    if not isinstance(encoder, nn.Module):
+        return features_of(represent, splits)
+    with evaluating(encoder):
+        return features_of(represent, splits, next(encoder.parameters(), torch.empty(0)).device)

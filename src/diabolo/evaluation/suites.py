@@ -1,0 +1,63 @@
+"""Suites: probes and measures with their settings, under one name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from diabolo.components import complete
+from diabolo.evaluation.measures import Subject, objection
+from diabolo.evaluation.suite import needing
+from diabolo.shelf import Shelf
+from diabolo.tables import MEASURES, PROBES
+
+SUITES = Shelf("suite", "suites", ":")
+
+Spec = dict[str, Any]  # {"name": …, setting: …}, complete
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """What a representation is scored by. measures: of a trained method, beside the probes."""
+
+    probes: list[Annotated[Spec, PROBES]]
+    measures: list[Annotated[Spec, MEASURES]]
+
+
+def read_suite(name: str) -> Suite:
+    """A suite by its name, or a YAML file of the user's with the keys `probes` and `measures`."""
+    return Suite(**complete(Suite, {"probes": [], "measures": []} | SUITES.read(name), "suite"))
+
+
+def applicable(suite: Suite, labelled: bool, subject: Subject | None) -> tuple[Suite, dict[str, list[str]]]:
+    """What of a suite has an answer here; and by reason, what has none.
+
+    labelled: whether train, validation and test have labels. subject: None where there are features alone.
+    """
+    kept = Suite(probes=[], measures=[])
+    against: dict[str, list[str]] = {}
+    for spec in suite.probes:
+        if reason := _against_probe(spec, labelled, subject):
+            against.setdefault(reason, []).append(f"probe '{spec['name']}'")
+        else:
+            kept.probes.append(spec)
+    for spec in suite.measures:
+        if reason := _against_measure(spec, subject):
+            against.setdefault(reason, []).append(f"measure '{spec['name']}'")
+        else:
+            kept.measures.append(spec)
+    return kept, against
+
+
+def _against_probe(spec: Spec, labelled: bool, subject: Subject | None) -> str | None:
+    if not labelled:
+        return "it needs labels, and there are none"
+    if subject is None and needing("method", [spec]):
+        return "it trains the encoder: it needs a run"
+    return None
+
+
+def _against_measure(spec: Spec, subject: Subject | None) -> str | None:
+    if subject is None:
+        return "it reads a trained method: it needs a run"
+    return objection(MEASURES.build(spec), subject)

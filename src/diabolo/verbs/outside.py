@@ -1,0 +1,69 @@
+"""Representations from outside: features in a file, a timm model, any object that represents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from diabolo.data.images import Splits
+from diabolo.data.splits import load
+from diabolo.errors import UserError
+from diabolo.evaluation.encoders import Encoder, features_by
+from diabolo.evaluation.features import Features, has_labels, load_features
+from diabolo.networks.timm import TimmFeatures
+from diabolo.recipe import Data
+from diabolo.run import default_device
+from diabolo.verbs.console import Show
+
+TIMM = "timm:"  # before a model's name
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A representation from outside: what to call it, and how to come by its features.
+
+    splits: what it represents, where that is known.
+    """
+
+    title: str
+    labelled: bool
+    features: Callable[[], Features]
+    splits: Splits | None = None
+
+
+def from_outside(
+    what: str | Path | Features | Encoder, data: str | Path | Splits | None, show: Show
+) -> Outside:
+    """What the user names or brings; `data` are what a model or an object is to represent."""
+    if isinstance(what, str) and what.startswith(TIMM):
+        model = what.removeprefix(TIMM)
+        return _made_of(data, lambda shape: TimmFeatures(shape, model).to(default_device()), model, show)
+    if isinstance(what, Encoder):
+        return _made_of(data, lambda shape: what, type(what).__name__, show)
+    if not isinstance(what, str | Path | Features):
+        raise UserError(f"a {type(what).__name__} cannot be evaluated: it has no represent(x)")
+    if data is not None:
+        raise UserError("features are scored on what they were made of: leave --data out")
+    features = what if isinstance(what, Features) else load_features(what)
+    title = "features" if isinstance(what, Features) else Path(what).name
+    return Outside(title, features.labelled, lambda: features)
+
+
+def _made_of(
+    data: str | Path | Splits | None, encoder: Callable[[tuple[int, ...]], Encoder], name: str, show: Show
+) -> Outside:
+    """What an encoder makes of the data. encoder: for the shape of an example."""
+    if data is None:
+        raise UserError(f"{name}: of which data? name a data set or a path with --data, or data=…")
+    splits = data if isinstance(data, Splits) else load(Data(name=str(data)))
+    for note in splits.notes:
+        show.note(note)
+    title = name if isinstance(data, Splits) else f"{name} on {Path(data).name}"
+
+    def features() -> Features:
+        made = encoder(splits.train.shape)
+        show.note(f"{title}: representing train, validation and test")
+        return features_by(made, splits)
+
+    return Outside(title, has_labels(splits), features, splits)

@@ -1,0 +1,317 @@
+"""evaluate: by suites, of features, of any object, of timm's models; what it writes and what it refuses."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import diabolo
+from diabolo.cli import main
+from diabolo.data.splits import load
+from diabolo.evaluation import references
+from diabolo.evaluation.features import features_of
+from diabolo.evaluation.suites import SUITES, read_suite
+from diabolo.recipe import Data
+from diabolo.tables import PROBES
+from tests.evaluation.planted import blobs
+from tests.networks.test_timm_encoder import stand_in
+from tests.report.test_report import Page
+
+OWN = "[knn, {name: mlp, epochs: 1}, {name: finetune, epochs: 1}]"
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What must fail: exit code 2, and one line that is returned."""
+    capsys.readouterr()
+    assert run("evaluate", *arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("diabolo: ")] == lines[-1:]
+    return lines[-1]
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two entries of scores hold the same but for what depends on the clock."""
+
+    def timeless(entry: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: value for key, value in entry.items() if key != "seconds"}
+        return {key: timeless(value) if isinstance(value, dict) else value for key, value in kept.items()}
+
+    return json.loads(json.dumps(timeless(one))) == json.loads(json.dumps(timeless(other)))
+
+
+class Projection(nn.Module):
+    """A few random directions of the pixels, after a dropout that only training may notice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.9)
+        generator = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(64, 6, generator=generator))
+
+    def represent(self, x: Tensor) -> Tensor:
+        return self.dropout(x.flatten(1)) @ self.weight
+
+
+class Pixels:
+    """No module, and it gives NumPy's arrays."""
+
+    def represent(self, x: Tensor) -> np.ndarray:
+        return x.flatten(1).numpy()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Planted features."""
+    features = blobs()
+    parts = {"train": features.train, "validation": features.validation, "test": features.test}
+    arrays = {f"{name}_features": part.values for name, part in parts.items()}
+    arrays |= {f"{name}_labels": part.labels for name, part in parts.items()}
+    np.savez(tmp_path / "z.npz", classes=np.array(features.classes), **arrays)
+    return tmp_path / "z.npz"
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fitted") / "run"
+    diabolo.fit(
+        "digits",
+        "simclr",
+        epochs=1,
+        settings={"encoder": {"name": "mlp", "widths": [16]}, "evaluation.probes": ["knn"]},
+        out=folder,
+        quiet=True,
+    )
+    return folder
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"probes: {OWN}\nmeasures: [{{name: similarity, pairs: 50}}, copying, latents]\n")
+    return path
+
+
+@pytest.mark.parametrize("name", SUITES.texts())
+def test_a_named_suite_is_whole_and_says_what_it_is(name: str) -> None:
+    found = read_suite(name)
+    names = [spec["name"] for spec in (*found.probes, *found.measures)]
+    assert names
+    assert len(set(names)) == len(names)
+    assert len(SUITES.titles()[name]) > 20
+    assert ("# Source " in SUITES.text(name)) == name.startswith("paper:")
+
+
+def test_suites_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("suites") == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(SUITES.titles())
+
+
+def test_the_usual_suite_is_the_fast_one(file: Path) -> None:
+    scored = diabolo.evaluate(file, quiet=True)["encoder"]
+    assert [name for name in scored if name in PROBES.entries] == [
+        spec["name"] for spec in read_suite("fast").probes
+    ]
+
+
+def test_a_suite_leaves_out_what_features_cannot_answer_and_says_so_once(
+    file: Path, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = file.with_name("scores.json")
+    assert run("evaluate", file, "--suite", suite, "--out", out) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
+    assert said == [
+        "left out probe 'finetune': it trains the encoder: it needs a run",
+        "left out measure 'similarity', measure 'copying', measure 'latents': it reads a trained method: "
+        "it needs a run",
+    ]
+    scores = json.loads(out.read_text())
+    assert same(scores["encoder"]["knn"], diabolo.evaluate(file, quiet=True)["encoder"]["knn"])
+    assert not {"finetune", "linear", "measures"} & scores["encoder"].keys()
+
+
+def test_a_suite_on_a_run_takes_what_its_method_allows_and_leaves_the_folder_as_it_is(
+    fitted: Path, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (fitted / "scores.json").read_text()
+    out, page = suite.with_name("scores.json"), suite.with_name("page.html")
+    assert run("evaluate", fitted, "--suite", suite, "--out", out, "--report", page) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
+    assert [line.partition(":")[0] for line in said] == [
+        "left out measure 'copying'",
+        "left out measure 'latents'",
+    ]
+    scores = json.loads(out.read_text())
+    assert {"knn", "mlp", "finetune", "measures"} <= scores["encoder"].keys()
+    assert list(scores["encoder"]["measures"]) == ["similarity"]
+    assert {"random", "pca", "pixels"} <= scores.keys()
+    assert {"scores", "measures", "similarity", "confusion", "recipe"} <= Page(page).sections
+    assert (fitted / "scores.json").read_text() == before
+    with pytest.raises(diabolo.UserError, match=r"^measure 'copying': SimCLR has no decoder"):
+        diabolo.evaluate(fitted, measures=["copying"], quiet=True)
+
+
+def test_without_labels_a_suite_has_its_probes_left_out_and_a_probe_by_name_is_refused(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = file.with_name("bare.npz")
+    np.savez(bare, features=np.load(file)["train_features"])
+    scores = diabolo.evaluate(bare, suite="fast", quiet=True)
+    assert scores["encoder"].keys() == diabolo.evaluate(bare, quiet=True)["encoder"].keys()
+    assert "knn" not in scores["encoder"]
+    assert "probe 'knn': it needs labels, and there are none" in refused(capsys, bare, "--probe", "knn")
+
+
+def test_the_paper_s_hidden_layer_is_as_wide_as_the_representation(file: Path, tmp_path: Path) -> None:
+    scores = []
+    for hidden in ("width", 5):  # planted features have 5 dimensions
+        (tmp_path / "one.yaml").write_text(f"probes: [{{name: mlp, hidden: [{hidden}], epochs: 3}}]")
+        scores.append(diabolo.evaluate(file, suite=tmp_path / "one.yaml", quiet=True)["encoder"])
+    assert same(*scores)
+    probe = next(spec for spec in read_suite("paper:simvae").probes if spec["name"] == "mlp")
+    assert list(probe["hidden"]) == ["width"]
+
+
+def test_the_page_of_features_holds_scores_verdict_map_and_confusion_and_nothing_else(file: Path) -> None:
+    page = file.with_name("page.html")
+    assert run("evaluate", file, "--suite", "fast", "--report", page) == 0
+    assert {path.name for path in file.parent.iterdir()} == {"z.npz", "page.html"}
+    read = Page(page)
+    assert read.sections == {"scores", "latents", "confusion", "environment"}
+    assert {"z.npz", "80 examples", "PCA", "t-SNE", "5 of 5 dimensions carry information"} <= set(read.texts)
+    dots = [path for path in read.values("d") if "h.1" in path]
+    assert sum(path.count("M") for path in dots) == 2 * 80
+    legend = [text for text in read.texts if text in ("a", "b", "c")]
+    assert {"a", "b", "c"} == set(legend)
+
+
+def test_a_folder_gets_the_figures_too(file: Path, tmp_path: Path) -> None:
+    diabolo.evaluate(file, probes=["knn"], report=tmp_path / "new" / "pages", quiet=True)
+    figures = {path.name for path in (tmp_path / "new" / "pages" / "figures").iterdir()}
+    assert figures == {"latents.png", "confusion.png", "confusion.svg"}
+    assert (tmp_path / "new" / "pages" / "report.html").exists()
+
+
+def test_any_object_is_scored_beside_pca_of_its_width_and_pixels() -> None:
+    splits = load(Data(name="digits"))
+    encoder = Projection().train()
+    scores = diabolo.evaluate(encoder, data="digits", probes=["knn"], quiet=True)
+    assert encoder.training
+    assert encoder.dropout.training
+    assert scores.keys() == {"encoder", "pca", "pixels", "verdict"}
+    assert (scores["encoder"]["width"], scores["pca"]["width"], scores["pixels"]["width"]) == (6, 6, 64)
+    features = features_of(encoder.eval().represent, splits)
+    assert same(scores["encoder"], diabolo.evaluate(features, probes=["knn"], quiet=True)["encoder"])
+    assert any("PCA to 6 dimensions" in line for line in scores["verdict"])
+
+
+def test_an_object_need_be_no_module_and_its_data_no_name() -> None:
+    scores = diabolo.evaluate(Pixels(), data=load(Data(name="digits")), probes=["knn"], quiet=True)
+    assert same(scores["encoder"], scores["pixels"])
+
+
+def test_the_page_of_an_object_shows_its_images(tmp_path: Path) -> None:
+    diabolo.evaluate(Projection(), data="digits", probes=["knn"], report=tmp_path / "page.html", quiet=True)
+    page = Page(tmp_path / "page.html")
+    assert "Projection on digits" in page.texts
+    assert "thumb" in page.values("class")
+
+
+def test_a_run_and_an_object_share_the_references_of_their_data(
+    fitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = diabolo.evaluate(fitted, quiet=True)
+    monkeypatch.delattr(references, "pixels")
+    second = diabolo.evaluate(Projection(), data="digits", probes=["knn"], quiet=True)
+    assert second["pixels"] == first["pixels"]
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "message"),
+    [
+        (Pixels(), {}, "Pixels: of which data"),
+        (object(), {"data": "digits"}, r"a object cannot be evaluated: it has no represent"),
+        (Pixels(), {"data": "digits", "space": "h"}, "space 'h' is one of a run's"),
+        (Pixels(), {"data": "digit"}, "did you mean 'digits'"),
+        (Pixels(), {"data": "digits", "measures": ["style"]}, "measure 'style': it reads a trained method"),
+        (Pixels(), {"data": "digits", "suite": "fast", "probes": ["knn"]}, "not by both"),
+        (blobs(), {"data": "digits"}, "leave --data out"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused(what: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(diabolo.UserError, match=message):
+        diabolo.evaluate(what, **options, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("represent", "message"),
+    [
+        (lambda x: x, r"must be \[n, D\], got \[128, 1, 8, 8\] for 128 examples"),
+        (lambda x: x.flatten(1)[1:], r"must be \[n, D\], got \[127, 64\] for 128 examples"),
+        (lambda x: None, r"must return an array \[n, D\], got NoneType"),
+        (lambda x: x.flatten(1) / 0, "rows are not finite"),
+    ],
+)
+def test_what_is_no_representation_is_refused(represent: Any, message: str) -> None:
+    encoder = Pixels()
+    encoder.represent = represent  # type: ignore[method-assign]
+    with pytest.raises(diabolo.UserError, match=message):
+        diabolo.evaluate(encoder, data="digits", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--suite", "fas"], "unknown suite 'fas': did you mean 'fast'?"),
+        (["--suite", "none.yaml"], "no suite file at none.yaml"),
+        (["--suite", "fast", "--measure", "style"], "not by both"),
+        (["--probe", "kn"], "unknown probe 'kn': did you mean 'knn'?"),
+        (["--data", "digits"], "leave --data out"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(
+    file: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refused(capsys, file, *options)
+
+
+def test_a_suite_of_one_s_own_is_checked(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = file.with_name("mine.yaml")
+    for text, message in (
+        ("probs: [knn]", "unknown key 'suite.probs': did you mean 'suite.probes'?"),
+        ("probes: [{name: knn, kmax: 3}]", "did you mean 'suite.probes.0.k_max'?"),
+        ("probes: [{name: mlp, hidden: [wide]}]", "suite.probes.0.hidden"),
+        ("- knn", "expected a mapping"),
+    ):
+        mine.write_text(text)
+        assert message in refused(capsys, file, "--suite", mine)
+
+
+def test_a_run_keeps_to_its_own_data(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is scored on the data it was trained on" in refused(capsys, fitted, "--data", "mnist")
+
+
+def test_a_timm_model_is_scored_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[dict] = []
+    monkeypatch.setitem(sys.modules, "timm", stand_in(calls))
+    out, page = tmp_path / "scores.json", tmp_path / "page.html"
+    arguments = ["timm:trained_cnn", "--data", "digits", "--probe", "knn"]
+    assert run("evaluate", *arguments, "--out", out, "--report", page) == 0
+    assert calls == [{"name": "trained_cnn", "pretrained": True, "num_classes": 0}]
+    scores = json.loads(out.read_text())
+    assert scores["encoder"]["width"] == scores["pca"]["width"] == 10
+    assert "trained_cnn on digits" in Page(page).texts
+    assert "unknown timm model 'nothing'" in refused(capsys, "timm:nothing", "--data", "digits")
+    assert "trained_cnn: of which data?" in refused(capsys, "timm:trained_cnn")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert "pip install 'diabolo[timm]'" in refused(capsys, *arguments)
