@@ -15,9 +15,9 @@ from diabolo.cli import main
 from diabolo.data.splits import load
 from diabolo.evaluation import references
 from diabolo.evaluation.features import features_of
-from diabolo.evaluation.suites import SUITES, read_suite
+from diabolo.evaluation.suites import read_suite
 from diabolo.recipe import Data
-from diabolo.tables import PROBES
+from diabolo.tables import PROBES, SUITES
 from tests.evaluation.planted import blobs
 from tests.networks.test_timm_encoder import stand_in
 from tests.report.test_report import Page

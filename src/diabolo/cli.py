@@ -333,7 +333,7 @@ def recipes() -> None:
 @app.command()
 def suites() -> None:
     """List the suites that 'evaluate' can score by."""
-    from diabolo.evaluation.suites import SUITES
+    from diabolo.tables import SUITES
 
     _list(SUITES.titles())
 

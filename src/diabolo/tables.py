@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diabolo.components import Entry, Table
+from diabolo.shelf import Shelf
 
 
 @dataclass(frozen=True)
@@ -330,3 +331,5 @@ MEASURES = Table(
         "latents": Entry("diabolo.evaluation.latents:Latents", "Active units, and the KL of each dimension"),
     },
 )
+
+SUITES = Shelf("suite", "suites", ":")

@@ -8,10 +8,7 @@ from typing import Annotated, Any
 from diabolo.components import complete
 from diabolo.evaluation.measures import Subject, objection
 from diabolo.evaluation.suite import needing
-from diabolo.shelf import Shelf
-from diabolo.tables import MEASURES, PROBES
-
-SUITES = Shelf("suite", "suites", ":")
+from diabolo.tables import MEASURES, PROBES, SUITES
 
 Spec = dict[str, Any]  # {"name": …, setting: …}, complete
 
