@@ -21,6 +21,7 @@ from diabolo.errors import UserError
 from diabolo.evaluation import heads
 from diabolo.evaluation.features import Features, Part, sample, standards
 from diabolo.evaluation.heads import Labelled, Select
+from diabolo.evaluation.neighbours import Metric, nearest
 from diabolo.seeds import seed_for
 from diabolo.training.optimisers import adam, sgd
 from diabolo.training.schedules import Constant, Cosine
@@ -36,12 +37,13 @@ SELECTION_ROWS = 10_000  # training rows on which the linear probe compares its 
 class Outcome:
     """accuracy: on test, in [0, 1]. chosen: the choices made on validation, and the accuracy there.
 
-    predictions: int64 [N], the class given to each test example, or −1. more: other figures, by name.
+    predictions: int64 [N], the class given to each test example, or −1; None where a probe gives no class.
+    more: other figures, by name.
     """
 
     accuracy: float
     chosen: dict[str, Any]
-    predictions: np.ndarray
+    predictions: np.ndarray | None = None
     more: dict[str, float] = field(default_factory=dict)
 
 
@@ -164,7 +166,7 @@ class KNN:
     def __init__(
         self,
         *,
-        metric: Literal["cosine", "euclidean"] = "cosine",
+        metric: Metric = "cosine",
         k: Positive | None = None,
         k_max: Positive = 20,
         weighted: bool = False,
@@ -187,26 +189,13 @@ class KNN:
 
     def votes(self, train: Part, queries: np.ndarray, most: int) -> Iterator[np.ndarray]:
         """The classes [n] that k = 1, 2, … `most` neighbours give the queries [n, D], from one search."""
-        distances, neighbours = self._search(train.values, queries, most)
+        distances, neighbours = nearest(train.values, queries, most, self.metric)
         labels, weights = known(train)[neighbours], self._weights(distances)
         votes = np.zeros((len(queries), int(labels.max()) + 1))
         rows = np.arange(len(queries))
         for k in range(most):
             votes[rows, labels[:, k]] += weights[:, k]
             yield votes.argmax(axis=1)
-
-    def _search(self, train: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Distances and positions [n, k] of the nearest, nearest first.
-
-        Brute force is exact, and the fastest above about 15 dimensions. On the unit sphere the order by
-        Euclidean distance is the order by cosine.
-        """
-        from sklearn.neighbors import NearestNeighbors
-
-        if self.metric == "cosine":
-            train, queries = _unit(train), _unit(queries)
-        found = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(train).kneighbors(queries)
-        return found[0], found[1]
 
     def _weights(self, distances: np.ndarray) -> np.ndarray:
         if not self.weighted:
@@ -262,8 +251,3 @@ def known(part: Part) -> np.ndarray:
 def _labelled(part: Part) -> Labelled:
     values: Tensor = torch.from_numpy(part.values)
     return Labelled(lambda index: values[index], torch.from_numpy(known(part)))
-
-
-def _unit(values: np.ndarray) -> np.ndarray:
-    norm = np.linalg.norm(values, axis=1, keepdims=True)
-    return values / np.maximum(norm, np.finfo(np.float32).tiny)

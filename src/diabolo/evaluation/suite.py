@@ -57,7 +57,8 @@ def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) ->
         started = time.perf_counter()
         outcome = probe(features, seed)
         scores[spec["name"]] = as_score(outcome, time.perf_counter() - started)
-        predictions[spec["name"]] = outcome.predictions
+        if outcome.predictions is not None:
+            predictions[spec["name"]] = outcome.predictions
     return Scored(scores, predictions)
 
 
