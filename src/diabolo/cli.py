@@ -238,6 +238,26 @@ def anomalies(
 
 
 @app.command()
+def duplicates(
+    run: Trained,
+    data: Annotated[
+        str | None,
+        typer.Argument(help="A data set's name, or a folder, archive or array file; by default the run's."),
+    ] = None,
+    above: Annotated[
+        float | None,
+        typer.Option(help="The cosine that makes a near-duplicate; by default from how crowded images lie."),
+    ] = None,
+    space: Annotated[str | None, typer.Option(help="h, z or map; by default the method's own.")] = None,
+    out: Folder = None,
+) -> None:
+    """Find images that are nearly the same, across train and test too."""
+    from diabolo.verbs.duplicates import duplicates as run_duplicates
+
+    run_duplicates(run, data, above=above, space=space, out=out)
+
+
+@app.command()
 def compare(
     data: Annotated[str, typer.Argument(help="A data set's name, or a folder, archive or array file.")],
     methods: Annotated[str, typer.Option(metavar="A,B,C", help="See 'diabolo methods'.")],

@@ -50,15 +50,19 @@ class Parts:
     labelled: Images | None = None
     notes: tuple[str, ...] = ()
 
-    def together(self) -> Images:
-        """All images in one, train first; those of a part without labels get −1."""
+    def present(self) -> dict[str, Images]:
+        """The parts that are there, by name, train first."""
         found = {
             "train": self.train,
             "labelled": self.labelled,
             "validation": self.validation,
             "test": self.test,
         }
-        parts = {name: part for name, part in found.items() if part is not None}
+        return {name: part for name, part in found.items() if part is not None}
+
+    def together(self) -> Images:
+        """All images in one, in the order of `present`; those of a part without labels get −1."""
+        parts = self.present()
         classes = next((part.classes for part in parts.values() if part.labels is not None), ())
         labels = [torch.full((len(p),), -1) if p.labels is None else p.labels for p in parts.values()]
         return Images(
