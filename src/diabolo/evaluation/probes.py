@@ -1,7 +1,8 @@
 """Probes: what a simple classifier reads out of frozen features.
 
 A probe is built with its settings and called with features and a seed. It is fitted on train, makes every
-choice on validation, and reads test once. `needs` says what it is called with.
+choice on validation, and reads test once. `needs` says what it is called with: features with labels, features
+with attributes, or the method itself.
 """
 
 import math
@@ -26,7 +27,7 @@ from diabolo.seeds import seed_for
 from diabolo.training.optimisers import adam, sgd
 from diabolo.training.schedules import Constant, Cosine
 
-Needs = Literal["features", "method"]
+Needs = Literal["features", "attributes", "method"]
 Positive = Annotated[int, Gt(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 
@@ -44,7 +45,7 @@ class Outcome:
     accuracy: float
     chosen: dict[str, Any]
     predictions: np.ndarray | None = None
-    more: dict[str, float] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 class Linear:
@@ -68,7 +69,10 @@ class Linear:
         self.C, self.max_iter, self.tolerance = C, max_iter, tolerance
 
     def __call__(self, features: Features, seed: int) -> Outcome:
-        train, validation, test = labelled_parts("linear", standardised(features))
+        return self.read(*labelled_parts("linear", standardised(features)))
+
+    def read(self, train: Part, validation: Part, test: Part) -> Outcome:
+        """The outcome on standardised features with labels."""
         few = train.take(sample(len(train), SELECTION_ROWS))
         if len(np.unique(known(few))) < 2:  # every other class is too rare to be sampled
             few = train

@@ -33,7 +33,7 @@ class Scored:
 
 
 def needing(needs: Needs, probes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The completed specs of the probes that are called with "features", or with the "method" itself."""
+    """The completed specs of the probes that are called with this (see `probes`)."""
     chosen = []
     for spec in probes:
         probe: Any = PROBES.load(spec["name"])
@@ -42,8 +42,18 @@ def needing(needs: Needs, probes: Iterable[Mapping[str, Any]]) -> list[Mapping[s
     return chosen
 
 
+def lacking(probes: Iterable[Mapping[str, Any]], *, labelled: bool, attributed: bool) -> str | None:
+    """What the first probe that cannot be run lacks, in words, or None."""
+    for spec in probes:
+        probe: Any = PROBES.load(spec["name"])
+        wants, there = ("attributes", attributed) if probe.needs == "attributes" else ("labels", labelled)
+        if not there:
+            return f"probe '{spec['name']}' needs {wants}"
+    return None
+
+
 def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) -> Scored:
-    """Every score of one representation: geometry, and where there are labels the probes that take features.
+    """Every score of one representation: geometry, and the probes that its labels and attributes allow.
 
     Geometry is read on train, a sample of at most 25,600 rows, so that test is left to the probes.
     """
@@ -52,7 +62,9 @@ def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) ->
     if features.note:
         scores["note"] = features.note
     predictions = {}
-    for spec in needing("features", probes) if features.labelled else []:
+    allowed = needing("features", probes) if features.labelled else []
+    allowed += needing("attributes", probes) if features.attributed else []
+    for spec in allowed:
         probe = PROBES.build(spec)
         started = time.perf_counter()
         outcome = probe(features, seed)

@@ -7,7 +7,8 @@ from typing import Any
 PROBES = {
     "knn": "kNN",
     "linear": "linear",
-}  # the probes a verdict rests on: both cheap, and hard to tune wrong
+    "attributes": "attributes",
+}  # the probes a verdict rests on: cheap, and hard to tune wrong
 
 # Fewer directions than this are a collapse at any width of 4 or more: the examples lie near one line.
 COLLAPSED_RANK = 2.0
@@ -46,6 +47,11 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
         lines += filter(None, [_against(encoder, pca, f"PCA to {pca['width']} dimensions")])
     if pixels := scores.get("pixels"):
         lines += filter(None, [_against(encoder, pixels, "raw pixels")])
+    if attributes := encoder.get("attributes"):
+        lines.append(
+            f"reads attributes right in {100 * attributes['accuracy']:.1f} % on average; always giving the "
+            f"commoner value would in {100 * attributes['base']:.1f} %"
+        )
     if not PROBES.keys() & encoder.keys():
         lines.append("not scored by kNN or a linear probe: judged by its rank only")
     return lines
@@ -54,7 +60,8 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
 def compare(one: Entry, other: Entry) -> dict[str, int]:
     """Per probe that both have: 1 where `one` is better, −1 where it is worse, 0 within the test set's error.
 
-    The error is binomial, of two independent accuracies. They share their test set, so it errs towards 0.
+    The error is binomial, of two independent accuracies. They share their test set, so it errs towards 0, and
+    so does that of attributes, whose mean is taken for a single one.
     """
     sides = {}
     for probe in PROBES:

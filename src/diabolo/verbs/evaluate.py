@@ -16,7 +16,7 @@ from diabolo.errors import UserError
 from diabolo.evaluation import references
 from diabolo.evaluation.features import Features, features_of, load_features
 from diabolo.evaluation.measures import Subject, build_measures, check_measures, measured, on_random
-from diabolo.evaluation.suite import Scored, as_score, embedding, needing, score, write_scores
+from diabolo.evaluation.suite import Scored, as_score, embedding, lacking, needing, score, write_scores
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
 from diabolo.recipe import Evaluation, Recipe
@@ -224,10 +224,8 @@ def _specs(chosen: Specs | None, features: Features) -> Specs:
     """The probes to run: those asked for, or the usual ones where there are labels."""
     if chosen is None:
         return [PROBES.complete(name, "probe") for name in DEFAULT_PROBES] if features.labelled else []
-    if chosen and not features.labelled:
-        raise UserError(
-            f"probe '{chosen[0]['name']}' needs labels, and these features have none: leave it out"
-        )
+    if lacks := lacking(chosen, labelled=features.labelled, attributed=features.attributed):
+        raise UserError(f"{lacks}, and these features have none: leave it out")
     return list(chosen)
 
 

@@ -23,6 +23,7 @@ from diabolo.distributed import alone, world_size
 from diabolo.errors import UserError
 from diabolo.evaluation.features import probe_images
 from diabolo.evaluation.measures import build_measures, check_measures
+from diabolo.evaluation.suite import lacking
 from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Data, Recipe, complete_for, compose, read_recipe
@@ -238,11 +239,11 @@ def _check_labels(recipe: Recipe, splits: Splits) -> None:
     name, probes = recipe.method["name"], recipe.evaluation.probes
     if METHODS.load(name).needs.labels and splits.train.labels is None:  # type: ignore[attr-defined]
         raise UserError(f"method '{name}' needs labels, and {recipe.data.name} has none")
-    if probes and not labelled:
-        raise UserError(
-            f"evaluation.probes: {recipe.data.name} has no labels to probe with: leave probes out"
-        )
-    if probes != [] and labelled and len(parts[0].labels.unique()) == 1:  # type: ignore[union-attr]
+    attributed = all(part.attributes is not None for part in parts)
+    if lacks := lacking(probes or (), labelled=labelled, attributed=attributed):
+        raise UserError(f"evaluation.probes: {lacks}, and {recipe.data.name} has none: leave it out")
+    on_labels = probes is None or lacking(probes, labelled=False, attributed=True)
+    if on_labels and labelled and len(parts[0].labels.unique()) == 1:  # type: ignore[union-attr]
         raise UserError(
             f"{recipe.data.name} has labels of one class only: set evaluation.probes=[] to go without"
         )
