@@ -105,11 +105,15 @@ def evaluate(
         typer.Option(help="Of a run: only this, such as reconstruction; may be given several times."),
     ] = None,
     space: Annotated[str | None, typer.Option(help="Of a run: h, z or map.")] = None,
+    supervised: Annotated[
+        bool,
+        typer.Option("--supervised", help="Of a run: also train its encoder with labels, as a reference."),
+    ] = False,
 ) -> None:
     """Score a representation: the table, the verdict, and for a run its report."""
     from diabolo.verbs.evaluate import evaluate as run_evaluate
 
-    run_evaluate(what, out=out, probes=probe, measures=measure, space=space)
+    run_evaluate(what, out=out, probes=probe, measures=measure, space=space, supervised=supervised)
 
 
 @app.command()

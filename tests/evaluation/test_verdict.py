@@ -165,3 +165,55 @@ def test_the_verdict_on_scores_of_planted_features():
     first, second = verdict({"encoder": rows["collapsed"], "random": rows["good"]})
     assert first == "collapsed: 1 of 12 dimensions carry information"
     assert second.startswith("failed: does not beat")
+
+
+def beside_supervised(encoder, supervised):
+    scores = {"encoder": encoder, "random": RANDOM, "supervised": supervised}
+    (line,) = (line for line in verdict(scores) if "trained with labels" in line)
+    return line
+
+
+@pytest.mark.parametrize(
+    ("encoder", "supervised", "line"),
+    [
+        (
+            entry(60, 0.95, 0.97),
+            entry(20, 0.97, 0.99),
+            "within 3 points of the same encoder trained with labels on kNN (95.0 % against 97.0 %) "
+            "and linear (97.0 % against 99.0 %)",
+        ),
+        (
+            entry(60, 0.90, 0.99),
+            entry(20, 0.97, 0.97),
+            "ahead of the same encoder trained with labels on linear (99.0 % against 97.0 %); "
+            "behind it on kNN (90.0 % against 97.0 %)",
+        ),
+        (
+            entry(60, 0.90, 0.97, n=60),
+            entry(20, 0.95, 0.97, n=60),
+            "within 3 points of the same encoder trained with labels on linear (97.0 % against 97.0 %); "
+            "cannot be told apart from it on kNN (90.0 % against 95.0 %)",
+        ),
+        (
+            entry(60, 0.94),
+            entry(20, 0.9701, n=10_000),
+            "behind the same encoder trained with labels on kNN (94.0 % against 97.0 %)",
+        ),
+    ],
+)
+def test_beside_the_supervised_encoder(encoder, supervised, line):
+    assert beside_supervised(encoder, supervised) == line
+
+
+def test_attributes_count_as_a_probe():
+    def attributed(accuracy):
+        return entry(60) | {"attributes": {"accuracy": accuracy, "base": 0.8}}
+
+    lines = verdict({"encoder": attributed(0.82), "random": attributed(0.85)})
+    assert lines[0] == (
+        "failed: does not beat a random encoder of the same architecture "
+        "on attributes (82.0 % against 85.0 %)"
+    )
+    assert lines[-1] == (
+        "reads attributes right in 82.0 % on average; always giving the commoner value would in 80.0 %"
+    )

@@ -1,7 +1,7 @@
 """The verdict: what the numbers of a run mean, in plain words, and from the numbers alone."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 PROBES = {
@@ -21,6 +21,8 @@ LOST_SHARE = 0.5
 ONE_POINT = 0.1
 # Two accuracies differ when they are this many standard errors apart: about 1 chance in 20 of a false word.
 STANDARD_ERRORS = 2.0
+# What labels would have brought is nearly reached.
+NEAR_LABELS = 0.03
 
 Entry = Mapping[str, Any]
 
@@ -28,7 +30,8 @@ Entry = Mapping[str, Any]
 def verdict(scores: Mapping[str, Any]) -> list[str]:
     """Sentences on the representation `scores["encoder"]`, in the format of `scores.json`.
 
-    It is set beside "random", "pca" and "pixels" where `scores` has them; without labels, by its rank only.
+    It is set beside "random", "pca", "pixels" and "supervised" where `scores` has them; without labels, by
+    its rank only.
     """
     encoder = scores["encoder"]
     dimensions, collapsed = _dimensions(scores)
@@ -47,6 +50,8 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
         lines += filter(None, [_against(encoder, pca, f"PCA to {pca['width']} dimensions")])
     if pixels := scores.get("pixels"):
         lines += filter(None, [_against(encoder, pixels, "raw pixels")])
+    if supervised := scores.get("supervised"):
+        lines += filter(None, [_beside_supervised(encoder, supervised)])
     if attributes := encoder.get("attributes"):
         lines.append(
             f"reads attributes right in {100 * attributes['accuracy']:.1f} % on average; always giving the "
@@ -112,14 +117,33 @@ def _behind_projector(embedding: Entry) -> str | None:
 def _against(encoder: Entry, reference: Entry, words: str) -> str:
     """One sentence on the probes that both have, such as "beats PCA to 64 dimensions on kNN (91.0 % …)"."""
     verbs = {1: "beats", 0: "cannot be told apart from", -1: "does not beat"}
-    sides = compare(encoder, reference)
+    found = {probe: verbs[side] for probe, side in compare(encoder, reference).items()}
+    return _sentence(encoder, reference, words, found, verbs.values())
+
+
+def _beside_supervised(encoder: Entry, supervised: Entry) -> str:
+    """One sentence on how near it comes to labels: here a few points behind are no failure."""
+    verbs = {1: "ahead of", 0: "cannot be told apart from", -1: "behind"}
+    near = f"within {100 * NEAR_LABELS:.0f} points of"
+    found = {}
+    for probe, side in compare(encoder, supervised).items():
+        gap = abs(encoder[probe]["accuracy"] - supervised[probe]["accuracy"])
+        found[probe] = near if side < 1 and gap <= NEAR_LABELS else verbs[side]
+    order = (verbs[1], near, verbs[0], verbs[-1])
+    return _sentence(encoder, supervised, "the same encoder trained with labels", found, order)
+
+
+def _sentence(
+    encoder: Entry, reference: Entry, words: str, found: Mapping[str, str], verbs: Iterable[str]
+) -> str:
+    """The probes of each verb with their figures. found: the verb of each probe; verbs: their order."""
     clauses: list[str] = []
-    for side, verb in verbs.items():
+    for verb in verbs:
         figures = [
             f"{PROBES[probe]} ({100 * encoder[probe]['accuracy']:.1f} % against "
             f"{100 * reference[probe]['accuracy']:.1f} %)"
-            for probe in sides
-            if sides[probe] == side
+            for probe in found
+            if found[probe] == verb
         ]
         if figures:
             clauses.append(f"{verb} {'it' if clauses else words} on {' and '.join(figures)}")

@@ -27,6 +27,7 @@ from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Show
 from diabolo.verbs.page import write_report
 from diabolo.verbs.reading import opened, splits_of
+from diabolo.verbs.supervised import own_parts, supervised_recipe, supervised_twin
 from diabolo.views.pipeline import views_at_hand
 
 DEFAULT_PROBES = ("linear", "mlp", "knn")
@@ -40,6 +41,7 @@ def evaluate(
     probes: Sequence[str] | None = None,
     measures: Sequence[str] | None = None,
     space: str | None = None,
+    supervised: bool = False,
     data: Splits | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -48,8 +50,9 @@ def evaluate(
     what: a run or its folder; or features, or an `.npz` of them (see `load_features`).
     A run is scored as its recipe says, which renews its `scores.json` and `report.html`. With `probes` or
     `measures`, by name, it is scored by these alone, a measure with the recipe's settings where that has it;
-    this, or another `space` ("h", "z", "map"), leaves the folder as it is. data: the splits of a run that was
-    trained on arrays. out: a JSON file to write the table to.
+    this, another `space` ("h", "z", "map"), or `supervised`, which trains the same encoder with labels to
+    stand beside it, leaves the folder as it is. data: the splits of a run that was trained on arrays. out: a
+    JSON file to write the table to.
     """
     show = Show(quiet)
     chosen = None if probes is None else [PROBES.complete(name, "probe") for name in probes]
@@ -59,6 +62,8 @@ def evaluate(
         settings = run.recipe.evaluation
         if chosen is not None or measures is not None:
             settings = replace(settings, probes=chosen or [], measures=_named(measures or (), settings))
+        if supervised:
+            settings = replace(settings, supervised=True)
         if settings is run.recipe.evaluation and space is None:
             with run.lock():
                 scores = score_run(run, splits, show)
@@ -66,6 +71,8 @@ def evaluate(
             settings = replace(settings, space=space or settings.space, also=())
             scores, _ = _scores(run, splits, settings, show)
     else:
+        if supervised:
+            raise UserError("the supervised reference trains the encoder: it needs a run, not features")
         if measures:
             raise UserError(f"measure '{measures[0]}' reads a trained method: it needs a run, not features")
         features = what if isinstance(what, Features) else load_features(str(what))
@@ -124,6 +131,8 @@ def _scores(run: Run, splits: Splits, settings: Evaluation, show: Show) -> tuple
         rows = {"random": space} | {f"random.{o}": o for o in settings.also}
         scores |= _references(run, subject, specs, on_random(measures), rows, show)
         scores |= _projections(run, splits, specs, features.width)
+        if settings.supervised:
+            scores |= _supervised(run, splits, specs, space, show)
     scores["verdict"] = verdict(scores)
     show.scores(scores)
     return scores, own
@@ -173,6 +182,26 @@ def _projections(run: Run, splits: Splits, specs: Specs, width: int) -> dict[str
         "pca": references.cached(key | {"row": "pca", "width": width}, pca),
         "pixels": references.cached(key | {"row": "pixels"}, pixels),
     }
+
+
+def _supervised(run: Run, splits: Splits, specs: Specs, space: str, show: Show) -> dict[str, Any]:
+    """The same encoder trained with labels. A run that is untrained, or supervised itself, has no such twin.
+
+    It is scored in the run's space, or in h where that is z, which of the twin are the logits.
+    """
+    if run.recipe.training.epochs == 0 or run.recipe.method["name"] == "supervised":
+        return {}
+    space = "h" if space == "z" else space
+    recipe = supervised_recipe(run.recipe, splits)
+
+    def compute() -> dict[str, Any]:
+        twin = supervised_twin(run, splits, show).method
+        features = features_of(partial(twin.represent, space=space), splits, run.device)
+        scored = score(features, specs, run.recipe.seed).scores
+        return {"space": space} | scored | _tuned(twin, space, specs, splits, run)
+
+    key = _key(run, splits, specs) | {"row": "supervised", "space": space, "recipe": recipe.to_dict()}
+    return {"supervised": compute() if own_parts(recipe) else references.cached(key, compute)}
 
 
 def _key(run: Run, splits: Splits, specs: Specs) -> dict[str, Any]:

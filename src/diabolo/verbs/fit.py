@@ -25,7 +25,7 @@ from diabolo.evaluation.features import probe_images
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.evaluation.suite import lacking
 from diabolo.methods.build import Facts, build_method, facts_of
-from diabolo.precision import flushed_denormals
+from diabolo.precision import fabric_precision, flushed_denormals
 from diabolo.recipe import Data, Recipe, complete_for, compose, read_recipe
 from diabolo.run import Own, Run, TakenError
 from diabolo.tables import METHODS
@@ -33,6 +33,7 @@ from diabolo.training.loop import Feed
 from diabolo.verbs.console import Show
 from diabolo.verbs.evaluate import score_run, subject_of
 from diabolo.verbs.sitting import train_run, warm_start
+from diabolo.verbs.supervised import supervised_recipe
 from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
 
@@ -75,9 +76,8 @@ def fit(
     before = Run.open(started.parent).recipe.to_dict() if started and started.exists() else {}
     options = _options(data, method, epochs, limit, seed, init, own)
     composed = compose([before, values, options], settings)
-    precision: Any = "bf16-mixed" if composed.training.precision == "bf16" else "32-true"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = _launched(accelerator, devices, precision)
+    fabric = _launched(accelerator, devices, fabric_precision(composed.training.precision))
     show.console.quiet = quiet or not fabric.is_global_zero
     splits = _splits(data, composed.data)
     for note in splits.notes:
@@ -239,6 +239,8 @@ def _check_labels(recipe: Recipe, splits: Splits) -> None:
     name, probes = recipe.method["name"], recipe.evaluation.probes
     if METHODS.load(name).needs.labels and splits.train.labels is None:  # type: ignore[attr-defined]
         raise UserError(f"method '{name}' needs labels, and {recipe.data.name} has none")
+    if recipe.evaluation.supervised:
+        supervised_recipe(recipe, splits)
     attributed = all(part.attributes is not None for part in parts)
     if lacks := lacking(probes or (), labelled=labelled, attributed=attributed):
         raise UserError(f"evaluation.probes: {lacks}, and {recipe.data.name} has none: leave it out")
