@@ -23,6 +23,8 @@ ONE_POINT = 0.1
 STANDARD_ERRORS = 2.0
 # What labels would have brought is nearly reached.
 NEAR_LABELS = 0.03
+# Ranks this close are called alike: so far do those of untrained encoders differ from seed to seed.
+SAME_RANK = 0.1
 
 Entry = Mapping[str, Any]
 
@@ -58,7 +60,7 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
             f"commoner value would in {100 * attributes['base']:.1f} %"
         )
     if not PROBES.keys() & encoder.keys():
-        lines.append("not scored by kNN or a linear probe: judged by its rank only")
+        lines.append(f"not scored by kNN or a linear probe: judged by its rank only{_by_rank(scores)}")
     return lines
 
 
@@ -91,6 +93,19 @@ def _dimensions(scores: Mapping[str, Any]) -> tuple[str, bool]:
     if sides and set(sides.values()) == {1}:
         return f"{count}: narrow, yet better than a random encoder", False
     return (f"collapsed: {count}" if collapsed else f"{count}: likely collapse"), True
+
+
+def _by_rank(scores: Mapping[str, Any]) -> str:
+    """How the rank compares with those of the references: ", like that of a random encoder (60)"."""
+    rank = scores["encoder"]["centred_rank"]
+    sides: dict[str, list[str]] = {"like": [], "above": [], "below": []}
+    for name, words in {"random": "a random encoder", "pca": "PCA", "pixels": "raw pixels"}.items():
+        if name in scores:
+            other = scores[name]["centred_rank"]
+            alike = abs(rank - other) <= SAME_RANK * other
+            side = "like" if alike else "above" if rank > other else "below"
+            sides[side].append(f"{words} ({other:.0f})")
+    return "".join(f", {side} that of {' and '.join(found)}" for side, found in sides.items() if found)
 
 
 def _on_a_line(entry: Entry) -> bool:
