@@ -23,7 +23,7 @@ ONE_POINT = 0.1
 STANDARD_ERRORS = 2.0
 # What labels would have brought is nearly reached.
 NEAR_LABELS = 0.03
-# Ranks this close are called alike: so far do those of untrained encoders differ from seed to seed.
+# Ranks this close are called alike, as those of untrained encoders with other seeds mostly are.
 SAME_RANK = 0.1
 
 Entry = Mapping[str, Any]
