@@ -69,6 +69,14 @@ def test_each_attribute_has_a_head_of_its_own():
     assert outcome.predictions is None
 
 
+def test_only_some_of_them():
+    features = planted()
+    whole, some = Attributes()(features, seed=0), Attributes(only=("rare", "linear"))(features, seed=0)
+    assert some.more["each"] == {name: whole.more["each"][name] for name in ("rare", "linear")}
+    with pytest.raises(UserError, match=r"^unknown attribute 'lineal': did you mean 'linear'\?"):
+        Attributes(only=("lineal",))(features, seed=0)
+
+
 def test_no_penalty_is_chosen_on_test():
     """Test has the attributes that the weakest penalty predicts; validation prefers a stronger one."""
     features = planted(sizes=(80, 400, 200), width=30)
