@@ -388,7 +388,7 @@ def test_data_that_cannot_be_used_is_refused(tmp_path: Path, capsys: pytest.Capt
     for name, (options, message) in cases.items():
         assert message in refused(capsys, "fit", tmp_path / name, *options, "--out", out)
     asked = ["--method", "ae", "--set", "evaluation.probes=[linear]", "--set", "training.batch_size=32"]
-    assert "no labels to probe with" in refused(
+    assert "probe 'linear' needs labels, and" in refused(
         capsys, "fit", tmp_path / "unlabelled.npy", *asked, "--out", out
     )
     assert "one class" in refused(capsys, "fit", tmp_path / "one.npz", *asked, "--out", out)

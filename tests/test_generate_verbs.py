@@ -234,10 +234,11 @@ def test_vectors_give_arrays_and_no_picture(tmp_path):
     diabolo.interpolate(run, parts, quiet=True)
     diabolo.traverse(run, parts, quiet=True)
     diabolo.anomalies(run, parts, quiet=True)
+    diabolo.duplicates(run, parts, quiet=True)
     assert "mse_pca" in denoised
     assert not {"psnr_denoised", "wiener"} & set(denoised)
     made = sorted(path.name for path in (run.folder / "generated").iterdir())
-    names = ("anomalies", "denoise", "interpolate", "reconstruct", "sample-prior", "traverse")
+    names = ("anomalies", "denoise", "duplicates", "interpolate", "reconstruct", "sample-prior", "traverse")
     assert made == [f"{name}.npz" for name in names]
     with pytest.raises(diabolo.UserError, match="no labels: sample from all of train, with --from latents"):
         diabolo.sample(run, parts, source="classes", quiet=True)
@@ -254,6 +255,7 @@ def test_vectors_give_arrays_and_no_picture(tmp_path):
         (["interpolate", "--pairs", "2", "--steps", "3"], "interpolate"),
         (["traverse", "--dimension", "1", "--dimension", "0", "--image", "2"], "traverse"),
         (["anomalies", "--samples", "2", "--neighbours", "1"], "anomalies"),
+        (["duplicates", "digits", "--above", "0.9999", "--space", "h"], "duplicates"),
     ],
 )
 def test_the_command_line_writes_both_files(vae, tmp_path, capsys, arguments, name):
@@ -275,6 +277,7 @@ def test_the_command_line_writes_both_files(vae, tmp_path, capsys, arguments, na
         (["traverse", "--image", "360"], "numbered from 0 to 359"),
         (["anomalies", "--neighbours", "0"], "neighbours must be at least 1"),
         (["anomalies", "--held-out", "3"], "class '3' is among the training images"),
+        (["duplicates", "--above", "1.5"], "above is a cosine, from −1 to 1, got 1.5"),
         (["reconstruct", "no-such-folder"], "unknown data set 'no-such-folder'"),
     ],
 )

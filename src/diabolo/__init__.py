@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diabolo.run import Run
     from diabolo.verbs.anomalies import anomalies
     from diabolo.verbs.compare import compare
+    from diabolo.verbs.duplicates import duplicates
     from diabolo.verbs.embed import embed
     from diabolo.verbs.evaluate import evaluate
     from diabolo.verbs.fit import fit
@@ -35,6 +36,7 @@ _HOMES = {
     "interpolate": "diabolo.verbs.generate",
     "traverse": "diabolo.verbs.generate",
     "anomalies": "diabolo.verbs.anomalies",
+    "duplicates": "diabolo.verbs.duplicates",
     "Run": "diabolo.run",
     "Recipe": "diabolo.recipe",
     "Images": "diabolo.data.images",
@@ -51,6 +53,7 @@ __all__ = [
     "anomalies",
     "compare",
     "denoise",
+    "duplicates",
     "embed",
     "evaluate",
     "fit",

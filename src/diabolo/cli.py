@@ -114,6 +114,10 @@ def evaluate(
         typer.Option(help="Of a run: this, such as reconstruction; may be given several times."),
     ] = None,
     space: Annotated[str | None, typer.Option(help="Of a run: h, z or map.")] = None,
+    supervised: Annotated[
+        bool,
+        typer.Option("--supervised", help="Of a run: also train its encoder with labels, as a reference."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Where to write the scores, as JSON.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="Where to write the page: an .html file, or a folder.")
@@ -123,7 +127,15 @@ def evaluate(
     from diabolo.verbs.evaluate import evaluate as run_evaluate
 
     run_evaluate(
-        what, data=data, suite=suite, probes=probe, measures=measure, space=space, out=out, report=report
+        what,
+        data=data,
+        suite=suite,
+        probes=probe,
+        measures=measure,
+        space=space,
+        supervised=supervised,
+        out=out,
+        report=report,
     )
 
 
@@ -250,6 +262,26 @@ def anomalies(
     run_anomalies(
         run, data, held_out=held_out or (), samples=samples, neighbours=neighbours, out=out, seed=seed
     )
+
+
+@app.command()
+def duplicates(
+    run: Trained,
+    data: Annotated[
+        str | None,
+        typer.Argument(help="A data set's name, or a folder, archive or array file; by default the run's."),
+    ] = None,
+    above: Annotated[
+        float | None,
+        typer.Option(help="The cosine that makes a near-duplicate; by default from how crowded images lie."),
+    ] = None,
+    space: Annotated[str | None, typer.Option(help="h, z or map; by default the method's own.")] = None,
+    out: Folder = None,
+) -> None:
+    """Find images that are nearly the same, across train and test too."""
+    from diabolo.verbs.duplicates import duplicates as run_duplicates
+
+    run_duplicates(run, data, above=above, space=space, out=out)
 
 
 @app.command()

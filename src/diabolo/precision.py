@@ -30,6 +30,11 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
+def fabric_precision(setting: str) -> Any:
+    """How lightning-fabric calls a recipe's `training.precision`."""
+    return "bf16-mixed" if setting == "bf16" else "32-true"
+
+
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
     """Take denormal numbers for zero on the CPU, which is several times slower on them.

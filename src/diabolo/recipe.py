@@ -89,6 +89,7 @@ class Evaluation:
         None  # epochs between points of the live curve; None: about 20 points
     )
     references: bool = True  # raw pixels, PCA and the random encoder beside it
+    supervised: bool = False  # beside these the same encoder trained with labels, which takes as long again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,12 @@ class Recipe:
     evaluation: Evaluation = Evaluation()
     seed: Annotated[int, Ge(0), Le(2**31)] = 0
     init: str | None = None  # a run folder whose weights to start from
+
+    @property
+    def encodings(self) -> int:
+        """How often an epoch encodes each image: once for each view, and for the original where it does."""
+        local = self.local_views.count if self.local_views else 0
+        return self.views.count + local + bool(self.method.get("with_original"))
 
     def to_dict(self) -> dict[str, Any]:
         """Nested dictionaries and lists of plain values."""

@@ -310,6 +310,8 @@ PROBES = Table(
         ),
         "gmm": Entry("diabolo.evaluation.clustering:GMM", "Gaussian mixture, fitted without labels"),
         "kmeans": Entry("diabolo.evaluation.clustering:KMeans", "k-means, fitted without labels"),
+        "attributes": Entry("diabolo.evaluation.attributes:Attributes", "A logistic head for each attribute"),
+        "retrieval": Entry("diabolo.evaluation.retrieval:Retrieval", "Precision among the nearest of train"),
         "finetune": Entry("diabolo.evaluation.finetune:Finetune", "The same head, training the encoder too"),
     },
 )

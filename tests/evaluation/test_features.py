@@ -37,7 +37,7 @@ def test_examples_without_a_label_are_left_out():
     np.testing.assert_array_equal(features.train.values, splits.train.floats()[[0, 2, 3, 5]].flatten(1))
     assert features.test.labels.tolist() == [1, 0]
     none = features_of(lambda x: x.flatten(1), replace(splits, train=images(6, [-1] * 6)))
-    assert (len(none.train), none.train.labels, none.labelled) == (6, None, False)
+    assert (len(none.train), none.train.labels, none.targets) == (6, None, set())
 
 
 def test_a_labelled_part_is_split_for_probes_and_train_is_not_used():
@@ -107,7 +107,7 @@ def test_words_as_labels_and_no_labels(tmp_path):
     rows = features.train.values.argmax(axis=1)
     assert [features.classes[i] for i in features.train.labels] == words[rows].tolist()
     np.savez(tmp_path / "none.npz", features=np.eye(20))
-    assert not load_features(tmp_path / "none.npz").labelled
+    assert load_features(tmp_path / "none.npz").targets == set()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_files_that_are_not_npz(tmp_path):
 
 def test_features_whose_labels_are_all_missing_are_unlabelled(tmp_path):
     np.savez(tmp_path / "z.npz", features=np.eye(30, dtype=np.float32), labels=np.full(30, -1))
-    assert not load_features(tmp_path / "z.npz").labelled
+    assert load_features(tmp_path / "z.npz").targets == set()
 
 
 def test_labels_may_be_words(tmp_path):

@@ -57,6 +57,22 @@ def test_it_follows_its_seed_and_no_choice_sees_test(digits):
     assert probe(method, "z", digits, 4).predictions.tolist() != one.predictions.tolist()
 
 
+def test_the_epoch_is_not_chosen_on_test(digits):
+    """Half of the few labels are wrong, so it overfits; test has the labels that the last epoch predicts."""
+    few = digits.train.take(torch.arange(200))
+    wrong = torch.where(torch.arange(200) % 2 == 0, few.labels, few.labels.roll(1))
+    splits = replace(digits, train=replace(few, labels=wrong))
+    method = Narrow().eval()
+    last, best = (Finetune(epochs=25, lr=3e-3, batch_size=20, select=select) for select in ("last", "best"))
+    predicted = torch.from_numpy(last(method, "z", splits, 0).predictions)
+    planted = replace(splits, test=replace(digits.test, labels=predicted))
+    assert last(method, "z", planted, 0).accuracy == 1
+    outcome = best(method, "z", planted, 0)
+    assert outcome.chosen["epoch"] < 25
+    assert outcome.accuracy < 1
+    assert outcome.chosen == best(method, "z", splits, 0).chosen
+
+
 def test_it_leaves_the_global_random_state_alone(digits):
     method = Narrow()
     state = torch.get_rng_state()

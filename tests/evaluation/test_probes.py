@@ -157,6 +157,18 @@ def test_c_is_not_chosen_on_test():
     assert outcome.accuracy < 1.0
 
 
+def test_the_epoch_is_not_chosen_on_test():
+    features = blobs(noise=3, sizes=(60, 200, 200))  # little and noisy: it overfits
+    probe = MLP(epochs=30, lr=1e-2)
+    last = MLP(epochs=30, lr=1e-2, select="last")
+    planted = with_test_labels(features, last(features, seed=0).predictions)
+    assert last(planted, seed=0).accuracy == 1.0
+    outcome = probe(planted, seed=0)
+    assert outcome.chosen["epoch"] < 30
+    assert outcome.accuracy < 1.0
+    assert outcome.chosen == probe(features, seed=0).chosen
+
+
 @pytest.mark.parametrize("probe", [Linear(), MLP(epochs=5), KNN()], ids=["linear", "mlp", "knn"])
 def test_no_choice_sees_the_labels_of_test(probe):
     features = blobs(noise=2)

@@ -1,14 +1,15 @@
 """The verdict on runs whose answer is known."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
+from diabolo.evaluation.features import Features, Part
 from diabolo.evaluation.suite import score
 from diabolo.evaluation.verdict import compare, verdict
 from diabolo.tables import PROBES
-from tests.evaluation.planted import blobs
 
 LINEAR_KNN = [PROBES.complete(name, "probes") for name in ("linear", "knn")]
 
@@ -141,27 +142,154 @@ def test_without_labels_or_references():
         "3 of 128 dimensions carry information: likely collapse",
         "not scored by kNN or a linear probe: judged by its rank only",
     ]
-    assert len(verdict({"encoder": entry(60), "random": entry(60), "pixels": entry(60)})) == 2
+    scores = {"encoder": entry(60), "random": entry(57), "pca": entry(40), "pixels": entry(90)}
+    assert verdict(scores) == [
+        "60 of 128 dimensions carry information",
+        "not scored by kNN or a linear probe: judged by its rank only, like that of a random encoder (57), "
+        "above that of PCA (40), below that of raw pixels (90)",
+    ]
 
 
-def test_the_verdict_on_scores_of_planted_features():
-    good = blobs(sizes=(600, 200, 500), width=12)
-    rng = np.random.default_rng(0)
-    scrambled = good.map(
-        lambda values: (
-            values @ rng.normal(size=(12, 12)).astype(np.float32)
-            + 3 * rng.normal(size=values.shape).astype(np.float32)
-        )
-    )
-    collapsed = good.map(lambda values: values * np.float32([1] + [0] * 11) + 5)
-    rows = {
-        name: score(f, LINEAR_KNN, 0).scores
-        for name, f in (("good", good), ("random", scrambled), ("collapsed", collapsed))
+def planted(rng: np.random.Generator) -> dict[str, Features]:
+    """Representations of one planted data set, 16 wide but for the pixels.
+
+    Pixels are six classes, centres in 8 dimensions with a deviation of 1 around them, beside 14 dimensions of
+    nuisance that are far louder. A good encoder keeps the 8 and drops the rest; a supervised one keeps the
+    class alone; a collapsed one nothing, but for noise along a line.
+    """
+    sizes = (900, 300, 900)
+    labels = [rng.integers(0, 6, n) for n in sizes]
+    centres = 1.2 * rng.normal(size=(6, 8))
+    signal = [centres[y] + rng.normal(size=(len(y), 8)) for y in labels]
+    x = [np.hstack([s, 12 * rng.normal(size=(len(s), 14))]) for s in signal]
+    axes = np.linalg.svd(x[0] - x[0].mean(0), full_matrices=False)[2]
+    simplex = rng.normal(size=(6, 16))
+    wide = rng.normal(size=(8, 16))
+    line = rng.normal(size=(1, 16))
+
+    def features(values: list[np.ndarray]) -> Features:
+        parts = [Part(v.astype(np.float32), y) for v, y in zip(values, labels, strict=True)]
+        return Features(*parts, classes=tuple("abcdef"))
+
+    def untrained() -> Features:
+        first, second = rng.normal(size=(22, 4)), rng.normal(size=(4, 16))
+        return features([np.maximum(v @ first, 0) @ second for v in x])
+
+    return {
+        "random": untrained(),
+        "another random": untrained(),
+        "pixels": features(x),
+        "pca": features([v @ axes[:16].T for v in x]),
+        "supervised": features([simplex[y] + 0.02 * rng.normal(size=(len(y), 16)) for y in labels]),
+        "good": features([v @ wide + 0.5 * rng.normal(size=(len(v), 16)) for v in signal]),
+        "collapsed": features([3 + 1e-3 * rng.normal(size=(len(v), 1)) @ line for v in signal]),
     }
-    rows = json.loads(json.dumps(rows))
-    first, second = verdict({"encoder": rows["good"], "random": rows["random"]})
-    assert first.startswith("beats a random encoder")
-    assert second.endswith("of 12 dimensions carry information")
-    first, second = verdict({"encoder": rows["collapsed"], "random": rows["good"]})
-    assert first == "collapsed: 1 of 12 dimensions carry information"
-    assert second.startswith("failed: does not beat")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    found = planted(np.random.default_rng(0))
+    return json.loads(json.dumps({name: score(f, LINEAR_KNN, 0).scores for name, f in found.items()}))
+
+
+CANDIDATES = ("another random", "collapsed", "pixels", "pca", "supervised", "good")
+
+
+def said_of(rows: dict[str, dict], *references: str) -> dict[str, list[str]]:
+    """The verdict on each candidate beside the references."""
+    beside = {name: rows[name] for name in references}
+    return {name: verdict({"encoder": rows[name], **beside}) for name in CANDIDATES}
+
+
+def different(said: dict[str, list[str]]) -> bool:
+    """Whether the words alone tell them apart."""
+    return len({re.sub(r"[0-9]", "", "; ".join(lines)) for lines in said.values()}) == len(said)
+
+
+def test_representations_are_told_apart_in_words(rows):
+    said = said_of(rows, "random", "pca", "pixels", "supervised")
+    assert said["another random"][0].startswith("failed: cannot be told apart from a random encoder")
+    assert said["collapsed"][0].startswith("collapsed: 1 of 16 dimensions carry information")
+    for name in ("pixels", "pca", "supervised", "good"):
+        assert "collapse" not in " ".join(said[name])
+
+    def says(name: str, start: str) -> bool:
+        return any(line.startswith(start) for line in said[name])
+
+    assert says("pixels", "cannot be told apart from raw pixels")
+    assert says("pca", "cannot be told apart from PCA")
+    assert says("supervised", "within 3 points of the same encoder trained with labels")
+    assert says("good", "behind the same encoder trained with labels")
+    for reference in ("a random encoder", "PCA", "raw pixels"):
+        assert says("supervised", f"beats {reference}")
+        assert says("good", f"beats {reference}")
+    assert different(said)
+
+
+def test_representations_are_told_apart_without_labels(rows):
+    """By the rank, which is all there is; nothing is called good or failed by it.
+
+    Only the count of dimensions sets a supervised encoder apart from a good one.
+    """
+    bare = {name: {k: v for k, v in row.items() if k not in ("linear", "knn")} for name, row in rows.items()}
+    said = said_of(bare, "random", "pca", "pixels")
+    assert said["collapsed"][0].startswith("collapsed: 1 of 16 dimensions carry information")
+    assert "like that of a random encoder" in said["another random"][-1]
+    assert "like that of raw pixels" in said["pixels"][-1]
+    assert "like that of PCA" in said["pca"][-1]
+    assert not re.search("beats|failed", str(said))
+    assert "6 of 16" in said["supervised"][0]
+    assert "9 of 16" in said["good"][0]
+    assert different({name: lines for name, lines in said.items() if name != "supervised"})
+
+
+def beside_supervised(encoder, supervised):
+    scores = {"encoder": encoder, "random": RANDOM, "supervised": supervised}
+    (line,) = (line for line in verdict(scores) if "trained with labels" in line)
+    return line
+
+
+@pytest.mark.parametrize(
+    ("encoder", "supervised", "line"),
+    [
+        (
+            entry(60, 0.95, 0.97),
+            entry(20, 0.97, 0.99),
+            "within 3 points of the same encoder trained with labels on kNN (95.0 % against 97.0 %) "
+            "and linear (97.0 % against 99.0 %)",
+        ),
+        (
+            entry(60, 0.90, 0.99),
+            entry(20, 0.97, 0.97),
+            "ahead of the same encoder trained with labels on linear (99.0 % against 97.0 %); "
+            "behind it on kNN (90.0 % against 97.0 %)",
+        ),
+        (
+            entry(60, 0.90, 0.97, n=60),
+            entry(20, 0.95, 0.97, n=60),
+            "within 3 points of the same encoder trained with labels on linear (97.0 % against 97.0 %); "
+            "cannot be told apart from it on kNN (90.0 % against 95.0 %)",
+        ),
+        (
+            entry(60, 0.94),
+            entry(20, 0.9701, n=10_000),
+            "behind the same encoder trained with labels on kNN (94.0 % against 97.0 %)",
+        ),
+    ],
+)
+def test_beside_the_supervised_encoder(encoder, supervised, line):
+    assert beside_supervised(encoder, supervised) == line
+
+
+def test_attributes_count_as_a_probe():
+    def attributed(accuracy):
+        return entry(60) | {"attributes": {"accuracy": accuracy, "base": 0.8}}
+
+    lines = verdict({"encoder": attributed(0.82), "random": attributed(0.85)})
+    assert lines[0] == (
+        "failed: does not beat a random encoder of the same architecture "
+        "on attributes (82.0 % against 85.0 %)"
+    )
+    assert lines[-1] == (
+        "reads attributes right in 82.0 % on average; always giving the commoner value would in 80.0 %"
+    )

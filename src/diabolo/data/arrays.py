@@ -57,6 +57,13 @@ def to_labels(raw: Mapping[str, NDArray[Any]], where: str) -> tuple[dict[str, Te
     return labels, tuple(str(value) for value in values)
 
 
+def to_attributes(array: NDArray[Any], where: str) -> Tensor:
+    """int8 [N, A] of 0 and 1, from numbers or booleans."""
+    if array.ndim != 2 or array.dtype.kind not in "buif" or not np.isin(array, (0, 1)).all():
+        raise UserError(f"{where}: expected 0 and 1, [N, A], found {array.dtype} {list(array.shape)}")
+    return torch.from_numpy(array.astype(np.int8))
+
+
 def conform(pixels: Tensor, *, size: int | None, colour: Colour) -> Tensor:
     """Resize and recolour what was read as an array, as `decode` does for files.
 

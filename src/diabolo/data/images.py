@@ -20,7 +20,7 @@ class Images:
     pixels: uint8 [N, C, H, W] in 0…255, any number of channels, or float32 vectors [N, F].
     labels: int64 [N], positions in `classes`, or -1 where an example has no label. Classes without names
     are named by their numbers.
-    attributes: int8 [N, A] of 0 and 1, named by `attribute_names`.
+    attributes: int8 [N, A] of 0 and 1, named by `attribute_names`; those without names by their numbers.
     names: one per example, such as a path inside an archive.
     """
 
@@ -38,6 +38,8 @@ class Images:
                 f"images are uint8 [N, C, H, W], or float32 vectors [N, F]; got {str(kind[0])[6:]} "
                 f"{list(self.pixels.shape)}"
             )
+        if self.attributes is not None:
+            self._name_attributes(self.attributes)
         if self.labels is None:
             return
         if self.labels.shape != self.pixels.shape[:1] or self.labels.dtype != torch.int64:
@@ -47,6 +49,16 @@ class Images:
             object.__setattr__(self, "classes", tuple(str(i) for i in range(most)))
         elif most > len(self.classes):
             raise UserError(f"label {most - 1} has no name among the {len(self.classes)} classes")
+
+    def _name_attributes(self, attributes: Tensor) -> None:
+        if attributes.dtype != torch.int8 or attributes.ndim != 2 or len(attributes) != len(self):
+            raise UserError(f"attributes are int8 [{len(self)}, A] of 0 and 1, one row an image")
+        if not self.attribute_names:
+            object.__setattr__(self, "attribute_names", tuple(str(i) for i in range(attributes.shape[1])))
+        elif len(self.attribute_names) != attributes.shape[1]:
+            raise UserError(
+                f"{attributes.shape[1]} attributes but {len(self.attribute_names)} names for them"
+            )
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -91,7 +103,7 @@ class Splits:
     notes: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """What the pixels and labels of all parts are, in 32 characters: equal for equal data only.
+        """What pixels, labels and attributes of all parts are, in 32 characters: equal for equal data only.
 
         Of more than 64 MB a part, evenly spaced examples speak for all.
         """
@@ -104,4 +116,7 @@ class Splits:
             hashed.update(repr((tuple(part.pixels.shape), part.classes)).encode())
             hashed.update(part.pixels[some].contiguous().numpy().tobytes())
             hashed.update(b"" if part.labels is None else part.labels.contiguous().numpy().tobytes())
+            if part.attributes is not None:
+                hashed.update(repr(part.attribute_names).encode())
+                hashed.update(part.attributes.contiguous().numpy().tobytes())
         return hashed.hexdigest()

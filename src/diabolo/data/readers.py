@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from diabolo.data import formats
-from diabolo.data.arrays import conform, labels_of, to_labels, to_pixels
+from diabolo.data.arrays import conform, labels_of, to_attributes, to_labels, to_pixels
 from diabolo.data.decode import Colour, decode, first_few
 from diabolo.data.images import Images
 from diabolo.data.sources import (
@@ -37,6 +37,7 @@ PARTS = {
 }
 PIXEL_KEYS = ("images", "pixels", "features", "data", "x", "X")
 LABEL_KEYS = ("labels", "label", "y")
+ATTRIBUTES = "attributes"
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 
 
@@ -50,21 +51,31 @@ class Parts:
     labelled: Images | None = None
     notes: tuple[str, ...] = ()
 
-    def together(self) -> Images:
-        """All images in one, train first; those of a part without labels get −1."""
+    def present(self) -> dict[str, Images]:
+        """The parts that are there, by name, train first."""
         found = {
             "train": self.train,
             "labelled": self.labelled,
             "validation": self.validation,
             "test": self.test,
         }
-        parts = {name: part for name, part in found.items() if part is not None}
+        return {name: part for name, part in found.items() if part is not None}
+
+    def together(self) -> Images:
+        """All images in one, in the order of `present`; those of a part without labels get −1.
+
+        Attributes are kept where every part has them.
+        """
+        parts = self.present()
         classes = next((part.classes for part in parts.values() if part.labels is not None), ())
         labels = [torch.full((len(p),), -1) if p.labels is None else p.labels for p in parts.values()]
+        attributes = [part.attributes for part in parts.values()]
         return Images(
             pixels=torch.cat([part.pixels for part in parts.values()]),
             labels=torch.cat(labels) if classes else None,
             classes=classes,
+            attributes=None if None in attributes else torch.cat(attributes),  # type: ignore[arg-type]
+            attribute_names=self.train.attribute_names,
             names=tuple(
                 n for name, p in parts.items() for n in p.names or [f"{name}/{i}" for i in range(len(p))]
             ),
@@ -187,7 +198,27 @@ def _arrays(path: Path) -> Parts:
         label_key = next((key for key in LABEL_KEYS if key in arrays), None)
         labels = {} if label_key is None else {"train": arrays[label_key]}
     names = arrays["names"] if "names" in arrays and "train" not in prefixed else None
-    return _from_arrays(pixels, labels, names, path)
+    return _attributed(_from_arrays(pixels, labels, names, path), arrays, prefixed, path)
+
+
+def _attributed(
+    parts: Parts, arrays: Mapping[str, NDArray[Any]], prefixed: Mapping[str, str], path: Path
+) -> Parts:
+    """The parts with their attributes: `attributes`, or `attributes_train`, …, and `attribute_names`."""
+    names = tuple(str(name) for name in arrays.get("attribute_names", ()))
+
+    def one(part: str, images: Images) -> Images:
+        key = f"{ATTRIBUTES}_{prefixed[part]}" if part in prefixed else ATTRIBUTES
+        if key not in arrays:
+            return images
+        try:
+            attributes = to_attributes(arrays[key], key)
+            return replace(images, attributes=attributes, attribute_names=names)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+    changed: dict[str, Any] = {part: one(part, images) for part, images in parts.present().items()}
+    return replace(parts, **changed)
 
 
 def _split_keys(arrays: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -197,7 +228,7 @@ def _split_keys(arrays: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _pixel_key(arrays: Mapping[str, NDArray[Any]], path: Path) -> str:
     known = [key for key in PIXEL_KEYS if key in arrays]
-    others = [key for key, array in arrays.items() if array.ndim > 1 and key not in LABEL_KEYS]
+    others = [key for key, array in arrays.items() if array.ndim > 1 and key not in (*LABEL_KEYS, ATTRIBUTES)]
     if known or len(others) == 1:
         return (known or others)[0]
     raise UserError(

@@ -9,36 +9,54 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from diabolo.data.arrays import to_attributes
 from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
 from diabolo.seeds import seed_for
 
 HELD_OUT = 0.1  # share taken for validation, and for test, where the data does not bring the part
 PARTS = ("train", "validation", "test")
+Target = Literal["labels", "attributes"]  # what a probe predicts
 FORMAT = (
     "expected train_features, train_labels, test_features, test_labels (and validation_features, "
-    "validation_labels, classes if there are any), or features and labels; labels may be left out everywhere"
+    "validation_labels, classes if there are any), or features and labels; labels may be left out "
+    "everywhere, and so may attributes"
 )
 
 
 @dataclass(frozen=True)
 class Part:
-    """values: float32 [N, D]. labels: int64 [N], positions in the classes, or None where there are none."""
+    """values: float32 [N, D]. labels: int64 [N], positions in the classes, or None where there are none.
+
+    attributes: int8 [N, A] of 0 and 1, or None.
+    """
 
     values: np.ndarray
     labels: np.ndarray | None = None
+    attributes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, index: np.ndarray) -> "Part":
         """The examples at these positions, or where a mask is true."""
-        return Part(self.values[index], None if self.labels is None else self.labels[index])
+        return Part(
+            self.values[index],
+            None if self.labels is None else self.labels[index],
+            None if self.attributes is None else self.attributes[index],
+        )
+
+
+def targets_of(*parts: Part | Images) -> set[Target]:
+    """Whether every part has labels, and whether every part has attributes."""
+    every: tuple[Target, ...] = ("labels", "attributes")
+    return {one for one in every if all(getattr(part, one) is not None for part in parts)}
 
 
 @dataclass(frozen=True)
@@ -50,11 +68,12 @@ class Features:
     test: Part
     classes: tuple[str, ...] = ()
     note: str = ""
+    attribute_names: tuple[str, ...] = ()
 
     def map(self, change: Callable[[np.ndarray], np.ndarray]) -> "Features":
         """The features with `change` applied to the values of each part."""
         train, validation, test = (
-            Part(change(part.values), part.labels) for part in (self.train, self.validation, self.test)
+            replace(part, values=change(part.values)) for part in (self.train, self.validation, self.test)
         )
         return replace(self, train=train, validation=validation, test=test)
 
@@ -63,8 +82,8 @@ class Features:
         return int(self.train.values.shape[1])
 
     @property
-    def labelled(self) -> bool:
-        return all(part.labels is not None for part in (self.train, self.validation, self.test))
+    def targets(self) -> set[Target]:
+        return targets_of(self.train, self.validation, self.test)
 
 
 def sample(n: int, limit: int) -> np.ndarray:
@@ -127,11 +146,6 @@ def probe_images(splits: Splits, *, seed: int = 0) -> tuple[Images, Images, Imag
     return _with_label(train), _with_label(validation), _with_label(splits.test)
 
 
-def has_labels(splits: Splits) -> bool:
-    """Whether each part that probes use has labels."""
-    return all(part.labels is not None for part in probe_images(splits))
-
-
 def features_of(
     represent: Callable[[Tensor], Tensor], splits: Splits, device: torch.device | str = "cpu"
 ) -> Features:
@@ -139,10 +153,12 @@ def features_of(
 
     def part(images: Images) -> Part:
         labels = None if images.labels is None else images.labels.cpu().numpy().astype(np.int64)
-        return Part(extract(represent, images, device=device), labels)
+        attributes = None if images.attributes is None else images.attributes.cpu().numpy()
+        return Part(extract(represent, images, device=device), labels, attributes)
 
     train, validation, test = probe_images(splits)
-    return Features(part(train), part(validation), part(test), classes=train.classes)
+    parts = part(train), part(validation), part(test)
+    return Features(*parts, classes=train.classes, attribute_names=train.attribute_names)
 
 
 def load_features(path: str | Path, *, seed: int = 0) -> Features:
@@ -152,7 +168,8 @@ def load_features(path: str | Path, *, seed: int = 0) -> Features:
     `validation_features`, `validation_labels` (else a tenth of train is held out) and `classes`; or it holds
     only `features` and `labels`, as `diabolo embed` writes them, and is split 80/10/10. With `classes`,
     labels are positions in it; without, they are any integers or strings. −1 means no label: such rows are
-    left out. Raises `UserError` for anything else.
+    left out. `train_attributes` [N, A] of 0 and 1, …, or `attributes`, may stand beside the labels, with
+    `attribute_names` [A]. Raises `UserError` for anything else.
     """
     path = Path(path)
     arrays = _read(path)
@@ -171,7 +188,8 @@ def load_features(path: str | Path, *, seed: int = 0) -> Features:
         )
     parts, classes = _positions(parts, arrays.get("classes"), path)
     held = _hold_out(parts, seed, path)
-    return Features(held["train"], held["validation"], held["test"], classes=classes)
+    names = _attribute_names(parts, arrays.get("attribute_names"), path)
+    return Features(held["train"], held["validation"], held["test"], classes=classes, attribute_names=names)
 
 
 def _hold_out(parts: dict[str, Part], seed: int, path: Path) -> dict[str, Part]:
@@ -201,7 +219,7 @@ def _with_label(images: Images) -> Images:
     if images.labels is None or bool((images.labels >= 0).all()):
         return images
     known = torch.nonzero(images.labels >= 0).flatten()
-    return images.take(known) if len(known) else Images(images.pixels, names=images.names)
+    return images.take(known) if len(known) else replace(images, labels=None, classes=())
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -224,7 +242,25 @@ def _part(arrays: Mapping[str, np.ndarray], prefix: str, path: Path) -> Part:
             f"{path}: {prefix}labels is {labels.dtype} {list(labels.shape)}; "
             f"expected {len(values)} integers or strings, one per row of {prefix}features"
         )
-    return Part(_finite(values.astype(np.float32), where), labels)
+    attributes = arrays.get(f"{prefix}attributes")
+    if attributes is not None:
+        attributes = to_attributes(attributes, f"{path}: {prefix}attributes").numpy()
+        if len(attributes) != len(values):
+            raise UserError(f"{where} has {len(values)} rows, {prefix}attributes {len(attributes)}")
+    return Part(_finite(values.astype(np.float32), where), labels, attributes)
+
+
+def _attribute_names(parts: dict[str, Part], names: np.ndarray | None, path: Path) -> tuple[str, ...]:
+    """The names of the attributes, or their numbers; none where there are no attributes."""
+    widths = {None if part.attributes is None else part.attributes.shape[1] for part in parts.values()}
+    if len(widths) > 1:
+        raise UserError(f"{path}: the parts differ in their attributes; they must all have the same")
+    count = widths.pop()
+    if count is None:
+        return ()
+    if names is not None and names.shape != (count,):
+        raise UserError(f"{path}: {count} attributes but {names.size} names for them")
+    return tuple(str(name) for name in (range(count) if names is None else names))
 
 
 def _positions(
@@ -233,7 +269,7 @@ def _positions(
     """Drop the rows without a label, and turn the labels into positions in the classes."""
     labels = {name: part.labels for name, part in parts.items() if part.labels is not None}
     if not labels or all(np.all(column == -1) for column in labels.values()):
-        return {name: Part(part.values) for name, part in parts.items()}, ()
+        return {name: replace(part, labels=None) for name, part in parts.items()}, ()
     rows = {name: np.flatnonzero(of != -1) for name, of in labels.items()}
     if empty := [name for name, index in rows.items() if not len(index)]:
         raise UserError(f"{path}: every label of {empty[0]} is −1, no label; leave the labels out everywhere")
@@ -246,7 +282,8 @@ def _positions(
     else:
         classes, positions = tuple(str(name) for name in names.ravel()), labels
     kept = {
-        name: Part(parts[name].values, positions[name].astype(np.int64)).take(rows[name]) for name in labels
+        name: replace(parts[name], labels=positions[name].astype(np.int64)).take(rows[name])
+        for name in labels
     }
     return kept, classes
 

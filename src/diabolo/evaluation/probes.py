@@ -1,7 +1,8 @@
 """Probes: what a simple classifier reads out of frozen features.
 
 A probe is built with its settings and called with features and a seed. It is fitted on train, makes every
-choice on validation, and reads test once. `needs` says what it is called with.
+choice on validation, and reads test once. `needs` says what it is called with: features with labels, features
+with attributes, or the method itself.
 """
 
 import math
@@ -21,11 +22,12 @@ from diabolo.errors import UserError
 from diabolo.evaluation import heads
 from diabolo.evaluation.features import Features, Part, sample, standards
 from diabolo.evaluation.heads import Labelled, Select
+from diabolo.evaluation.neighbours import Metric, nearest
 from diabolo.seeds import seed_for
 from diabolo.training.optimisers import adam, sgd
 from diabolo.training.schedules import Constant, Cosine
 
-Needs = Literal["features", "method"]
+Needs = Literal["features", "attributes", "method"]
 Positive = Annotated[int, Gt(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 
@@ -36,13 +38,14 @@ SELECTION_ROWS = 10_000  # training rows on which the linear probe compares its 
 class Outcome:
     """accuracy: on test, in [0, 1]. chosen: the choices made on validation, and the accuracy there.
 
-    predictions: int64 [N], the class given to each test example, or −1. more: other figures, by name.
+    predictions: int64 [N], the class given to each test example, or −1; None where a probe gives no class.
+    more: other figures, by name.
     """
 
     accuracy: float
     chosen: dict[str, Any]
-    predictions: np.ndarray
-    more: dict[str, float] = field(default_factory=dict)
+    predictions: np.ndarray | None = None
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 class Linear:
@@ -66,7 +69,10 @@ class Linear:
         self.C, self.max_iter, self.tolerance = C, max_iter, tolerance
 
     def __call__(self, features: Features, seed: int) -> Outcome:
-        train, validation, test = labelled_parts("linear", standardised(features))
+        return self.read(*labelled_parts("linear", standardised(features)))
+
+    def read(self, train: Part, validation: Part, test: Part) -> Outcome:
+        """The outcome on standardised features with labels."""
         few = train.take(sample(len(train), SELECTION_ROWS))
         if len(np.unique(known(few))) < 2:  # every other class is too rare to be sampled
             few = train
@@ -167,7 +173,7 @@ class KNN:
     def __init__(
         self,
         *,
-        metric: Literal["cosine", "euclidean"] = "cosine",
+        metric: Metric = "cosine",
         k: Positive | None = None,
         k_max: Positive = 20,
         weighted: bool = False,
@@ -190,26 +196,13 @@ class KNN:
 
     def votes(self, train: Part, queries: np.ndarray, most: int) -> Iterator[np.ndarray]:
         """The classes [n] that k = 1, 2, … `most` neighbours give the queries [n, D], from one search."""
-        distances, neighbours = self._search(train.values, queries, most)
+        distances, neighbours = nearest(train.values, queries, most, self.metric)
         labels, weights = known(train)[neighbours], self._weights(distances)
         votes = np.zeros((len(queries), int(labels.max()) + 1))
         rows = np.arange(len(queries))
         for k in range(most):
             votes[rows, labels[:, k]] += weights[:, k]
             yield votes.argmax(axis=1)
-
-    def _search(self, train: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Distances and positions [n, k] of the nearest, nearest first.
-
-        Brute force is exact, and the fastest above about 15 dimensions. On the unit sphere the order by
-        Euclidean distance is the order by cosine.
-        """
-        from sklearn.neighbors import NearestNeighbors
-
-        if self.metric == "cosine":
-            train, queries = _unit(train), _unit(queries)
-        found = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(train).kneighbors(queries)
-        return found[0], found[1]
 
     def _weights(self, distances: np.ndarray) -> np.ndarray:
         if not self.weighted:
@@ -265,8 +258,3 @@ def known(part: Part) -> np.ndarray:
 def _labelled(part: Part) -> Labelled:
     values: Tensor = torch.from_numpy(part.values)
     return Labelled(lambda index: values[index], torch.from_numpy(known(part)))
-
-
-def _unit(values: np.ndarray) -> np.ndarray:
-    norm = np.linalg.norm(values, axis=1, keepdims=True)
-    return values / np.maximum(norm, np.finfo(np.float32).tiny)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
-from diabolo.evaluation.features import Features, Part, extract, probe_images, sample
+from diabolo.evaluation.features import Features, Part, Target, extract, probe_images, sample
 from diabolo.evaluation.geometry import effective_rank, geometry, spread
 from diabolo.evaluation.probes import KNN, Needs, Outcome
 from diabolo.files import write_json
@@ -33,7 +33,7 @@ class Scored:
 
 
 def needing(needs: Needs, probes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The completed specs of the probes that are called with "features", or with the "method" itself."""
+    """The completed specs of the probes that are called with this (see `probes`)."""
     chosen = []
     for spec in probes:
         probe: Any = PROBES.load(spec["name"])
@@ -42,8 +42,13 @@ def needing(needs: Needs, probes: Iterable[Mapping[str, Any]]) -> list[Mapping[s
     return chosen
 
 
+def target(probe: Mapping[str, Any]) -> Target:
+    """What a probe predicts, by its completed spec."""
+    return "attributes" if needing("attributes", [probe]) else "labels"
+
+
 def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) -> Scored:
-    """Every score of one representation: geometry, and where there are labels the probes that take features.
+    """Every score of one representation: geometry, and the probes that its labels and attributes allow.
 
     Geometry is read on train, a sample of at most 25,600 rows, so that test is left to the probes.
     """
@@ -52,12 +57,15 @@ def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) ->
     if features.note:
         scores["note"] = features.note
     predictions = {}
-    for spec in needing("features", probes) if features.labelled else []:
+    allowed = needing("features", probes) if "labels" in features.targets else []
+    allowed += needing("attributes", probes) if "attributes" in features.targets else []
+    for spec in allowed:
         probe = PROBES.build(spec)
         started = time.perf_counter()
         outcome = probe(features, seed)
         scores[spec["name"]] = as_score(outcome, time.perf_counter() - started)
-        predictions[spec["name"]] = outcome.predictions
+        if outcome.predictions is not None:
+            predictions[spec["name"]] = outcome.predictions
     return Scored(scores, predictions)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from diabolo.components import complete
+from diabolo.evaluation.features import Target
 from diabolo.evaluation.measures import Subject, objection
-from diabolo.evaluation.suite import needing
+from diabolo.evaluation.suite import needing, target
 from diabolo.tables import MEASURES, PROBES, SUITES
 
 Spec = dict[str, Any]  # {"name": …, setting: …}, complete
@@ -26,15 +27,17 @@ def read_suite(name: str) -> Suite:
     return Suite(**complete(Suite, {"probes": [], "measures": []} | SUITES.read(name), "suite"))
 
 
-def applicable(suite: Suite, labelled: bool, subject: Subject | None) -> tuple[Suite, dict[str, list[str]]]:
+def applicable(
+    suite: Suite, targets: set[Target], subject: Subject | None
+) -> tuple[Suite, dict[str, list[str]]]:
     """What of a suite has an answer here; and by reason, what has none.
 
-    labelled: whether train, validation and test have labels. subject: None where there are features alone.
+    targets: what there is to predict. subject: None where there are features alone.
     """
     kept = Suite(probes=[], measures=[])
     against: dict[str, list[str]] = {}
     for spec in suite.probes:
-        if reason := _against_probe(spec, labelled, subject):
+        if reason := _against_probe(spec, targets, subject):
             against.setdefault(reason, []).append(f"probe '{spec['name']}'")
         else:
             kept.probes.append(spec)
@@ -46,9 +49,9 @@ def applicable(suite: Suite, labelled: bool, subject: Subject | None) -> tuple[S
     return kept, against
 
 
-def _against_probe(spec: Spec, labelled: bool, subject: Subject | None) -> str | None:
-    if not labelled:
-        return "it needs labels, and there are none"
+def _against_probe(spec: Spec, targets: set[Target], subject: Subject | None) -> str | None:
+    if (wanted := target(spec)) not in targets:
+        return f"it needs {wanted}, and there are none"
     if subject is None and needing("method", [spec]):
         return "it trains the encoder: it needs a run"
     return None

@@ -1,13 +1,14 @@
 """The verdict: what the numbers of a run mean, in plain words, and from the numbers alone."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 PROBES = {
     "knn": "kNN",
     "linear": "linear",
-}  # the probes a verdict rests on: both cheap, and hard to tune wrong
+    "attributes": "attributes",
+}  # the probes a verdict rests on: cheap, and hard to tune wrong
 
 # Fewer directions than this are a collapse at any width of 4 or more: the examples lie near one line.
 COLLAPSED_RANK = 2.0
@@ -20,6 +21,10 @@ LOST_SHARE = 0.5
 ONE_POINT = 0.1
 # Two accuracies differ when they are this many standard errors apart: about 1 chance in 20 of a false word.
 STANDARD_ERRORS = 2.0
+# What labels would have brought is nearly reached.
+NEAR_LABELS = 0.03
+# Ranks this close are called alike, as those of untrained encoders with other seeds mostly are.
+SAME_RANK = 0.1
 
 Entry = Mapping[str, Any]
 
@@ -27,7 +32,8 @@ Entry = Mapping[str, Any]
 def verdict(scores: Mapping[str, Any]) -> list[str]:
     """Sentences on the representation `scores["encoder"]`, in the format of `scores.json`.
 
-    It is set beside "random", "pca" and "pixels" where `scores` has them; without labels, by its rank only.
+    It is set beside "random", "pca", "pixels" and "supervised" where `scores` has them; without labels, by
+    its rank only.
     """
     encoder = scores["encoder"]
     dimensions, collapsed = _dimensions(scores)
@@ -46,15 +52,23 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
         lines += filter(None, [_against(encoder, pca, f"PCA to {pca['width']} dimensions")])
     if pixels := scores.get("pixels"):
         lines += filter(None, [_against(encoder, pixels, "raw pixels")])
+    if supervised := scores.get("supervised"):
+        lines += filter(None, [_beside_supervised(encoder, supervised)])
+    if attributes := encoder.get("attributes"):
+        lines.append(
+            f"reads attributes right in {100 * attributes['accuracy']:.1f} % on average; always giving the "
+            f"commoner value would in {100 * attributes['base']:.1f} %"
+        )
     if not PROBES.keys() & encoder.keys():
-        lines.append("not scored by kNN or a linear probe: judged by its rank only")
+        lines.append(f"not scored by kNN or a linear probe: judged by its rank only{_by_rank(scores)}")
     return lines
 
 
 def compare(one: Entry, other: Entry) -> dict[str, int]:
     """Per probe that both have: 1 where `one` is better, −1 where it is worse, 0 within the test set's error.
 
-    The error is binomial, of two independent accuracies. They share their test set, so it errs towards 0.
+    The error is binomial, of two independent accuracies. They share their test set, so it errs towards 0, and
+    so does that of attributes, whose mean is taken for a single one.
     """
     sides = {}
     for probe in PROBES:
@@ -81,6 +95,19 @@ def _dimensions(scores: Mapping[str, Any]) -> tuple[str, bool]:
     return (f"collapsed: {count}" if collapsed else f"{count}: likely collapse"), True
 
 
+def _by_rank(scores: Mapping[str, Any]) -> str:
+    """How the rank compares with those of the references: ", like that of a random encoder (60)"."""
+    rank = scores["encoder"]["centred_rank"]
+    sides: dict[str, list[str]] = {"like": [], "above": [], "below": []}
+    for name, words in {"random": "a random encoder", "pca": "PCA", "pixels": "raw pixels"}.items():
+        if name in scores:
+            other = scores[name]["centred_rank"]
+            alike = abs(rank - other) <= SAME_RANK * other
+            side = "like" if alike else "above" if rank > other else "below"
+            sides[side].append(f"{words} ({other:.0f})")
+    return "".join(f", {side} that of {' and '.join(found)}" for side, found in sides.items() if found)
+
+
 def _on_a_line(entry: Entry) -> bool:
     """Whether all examples lie near one line, or for a narrow representation, on one point."""
     return entry["centred_rank"] < (COLLAPSED_RANK if entry["width"] >= 2 * COLLAPSED_RANK else 1.0)
@@ -105,14 +132,33 @@ def _behind_projector(embedding: Entry) -> str | None:
 def _against(encoder: Entry, reference: Entry, words: str) -> str:
     """One sentence on the probes that both have, such as "beats PCA to 64 dimensions on kNN (91.0 % …)"."""
     verbs = {1: "beats", 0: "cannot be told apart from", -1: "does not beat"}
-    sides = compare(encoder, reference)
+    found = {probe: verbs[side] for probe, side in compare(encoder, reference).items()}
+    return _sentence(encoder, reference, words, found, verbs.values())
+
+
+def _beside_supervised(encoder: Entry, supervised: Entry) -> str:
+    """One sentence on how near it comes to labels: here a few points behind are no failure."""
+    verbs = {1: "ahead of", 0: "cannot be told apart from", -1: "behind"}
+    near = f"within {100 * NEAR_LABELS:.0f} points of"
+    found = {}
+    for probe, side in compare(encoder, supervised).items():
+        gap = abs(encoder[probe]["accuracy"] - supervised[probe]["accuracy"])
+        found[probe] = near if side < 1 and gap <= NEAR_LABELS else verbs[side]
+    order = (verbs[1], near, verbs[0], verbs[-1])
+    return _sentence(encoder, supervised, "the same encoder trained with labels", found, order)
+
+
+def _sentence(
+    encoder: Entry, reference: Entry, words: str, found: Mapping[str, str], verbs: Iterable[str]
+) -> str:
+    """The probes of each verb with their figures. found: the verb of each probe; verbs: their order."""
     clauses: list[str] = []
-    for side, verb in verbs.items():
+    for verb in verbs:
         figures = [
             f"{PROBES[probe]} ({100 * encoder[probe]['accuracy']:.1f} % against "
             f"{100 * reference[probe]['accuracy']:.1f} %)"
-            for probe in sides
-            if sides[probe] == side
+            for probe in found
+            if found[probe] == verb
         ]
         if figures:
             clauses.append(f"{verb} {'it' if clauses else words} on {' and '.join(figures)}")

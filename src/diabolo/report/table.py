@@ -14,6 +14,8 @@ PROBES = {
     "adam-linear": "Linear (Adam)",
     "gmm": "GMM",
     "kmeans": "k-means",
+    "attributes": "Attributes",
+    "retrieval": "Retrieval",
     "finetune": "Fine-tuned",
 }
 

@@ -131,9 +131,8 @@ def cost_of(run: Run) -> Cost:
     recipe = run.recipe
     rows = [row for row in run.metrics if row["kind"] == "train"]
     steps = int(rows[-1]["step"]) if rows else 0
-    views = recipe.views.count + (recipe.local_views.count if recipe.local_views else 0)
-    views += bool(recipe.method.get("with_original"))
-    return Cost(run.seconds, steps * recipe.training.batch_size * recipe.training.accumulate * views, steps)
+    batch = recipe.training.batch_size * recipe.training.accumulate
+    return Cost(run.seconds, steps * batch * recipe.encodings, steps)
 
 
 def curve_of(run: Run) -> list[tuple[int, float]]:

@@ -14,7 +14,12 @@ from diabolo.studies.results import Cost, Result
 from diabolo.studies.statistics import Word, mean_and_deviation, paired, together
 from diabolo.studies.study import Claim, Study
 
-REFERENCES = {"random": "random encoder", "pca": "PCA", "pixels": "raw pixels"}
+REFERENCES = {
+    "random": "random encoder",
+    "pca": "PCA",
+    "pixels": "raw pixels",
+    "supervised": "supervised encoder",
+}
 BySeed = dict[int, float]
 
 

@@ -24,8 +24,9 @@ def embed(
 ) -> np.ndarray:
     """Embed every image of a data set, train first: float32 [N, D].
 
-    out: an `.npz` to write, with `features` [N, D], `labels` [N] (−1 where there is none), `names` [N] and
-    `classes`; `diabolo evaluate` reads it. Images are resized to what the run was trained on.
+    out: an `.npz` to write, with `features` [N, D], `labels` [N] (−1 where there is none), `names` [N],
+    `classes`, and where there are any `attributes` [N, A] and `attribute_names`; `diabolo evaluate` reads
+    it. Images are resized to what the run was trained on.
     """
     show = Show(quiet)
     run = opened(run)
@@ -43,6 +44,9 @@ def embed(
             "names": np.array(names),
             "classes": np.array(data.classes),
         }
+        if data.attributes is not None:
+            arrays["attributes"] = data.attributes.numpy()
+            arrays["attribute_names"] = np.array(data.attribute_names)
         write_arrays(Path(out), arrays)
         show.note(f"{len(features):,} × {features.shape[1]} features → {out}")
     return features

@@ -15,7 +15,7 @@ from diabolo.data.images import Splits
 from diabolo.errors import UserError
 from diabolo.evaluation import references
 from diabolo.evaluation.encoders import Encoder
-from diabolo.evaluation.features import Features, features_of, has_labels
+from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
 from diabolo.evaluation.measures import Subject, build_measures, measured, on_random
 from diabolo.evaluation.suite import as_score, embedding, needing, score, write_scores
 from diabolo.evaluation.suites import Suite, applicable, read_suite
@@ -30,6 +30,7 @@ from diabolo.verbs.console import Show
 from diabolo.verbs.outside import Outside, from_outside
 from diabolo.verbs.page import write_page, write_report
 from diabolo.verbs.reading import opened, splits_of
+from diabolo.verbs.supervised import own_parts, supervised_recipe, supervised_twin
 from diabolo.views.pipeline import views_at_hand
 
 Specs = list[dict[str, Any]]
@@ -44,6 +45,7 @@ def evaluate(
     probes: Sequence[str] | None = None,
     measures: Sequence[str] | None = None,
     space: str | None = None,
+    supervised: bool = False,
     out: str | Path | None = None,
     report: str | Path | None = None,
     quiet: bool = False,
@@ -57,8 +59,9 @@ def evaluate(
     suite: of `diabolo suites`, or a YAML file; what of it does not apply is left out, with a line that says
     so. probes, measures: by name, in place of a suite; what does not apply is refused.
     A run is scored as its recipe says, which renews its `scores.json` and `report.html`. With a suite, with
-    probes or measures (which have the recipe's settings where it names them), or in another `space` ("h",
-    "z", "map"), its folder is left as it is. Other representations are scored by the suite "fast".
+    probes or measures (which have the recipe's settings where it names them), in another `space` ("h", "z",
+    "map"), or with `supervised`, which trains the same encoder with labels to stand beside it, its folder is
+    left as it is. Other representations are scored by the suite "fast".
     out: a JSON file to write the table to. report: an `.html` file for the page, or a folder for it and its
     figures.
     """
@@ -68,7 +71,9 @@ def evaluate(
     if isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir()):
         run = opened(what)
         chosen = _chosen(suite, probes, measures, run.recipe.evaluation)
-        scores, draw = _of_run(run, data, chosen, space, strict, show)
+        scores, draw = _of_run(run, data, chosen, space, supervised, strict, show)
+    elif supervised:
+        raise UserError("the supervised reference trains the encoder: it needs a run")
     elif space is not None:
         raise UserError(f"space '{space}' is one of a run's: this is a single representation")
     else:
@@ -86,6 +91,7 @@ def _of_run(
     data: str | Path | Splits | None,
     chosen: Suite | None,
     space: str | None,
+    supervised: bool,
     strict: bool,
     show: Show,
 ) -> tuple[dict[str, Any], Draw]:
@@ -95,10 +101,11 @@ def _of_run(
             "'diabolo embed' makes of other data"
         )
     splits, settings = splits_of(run, data), run.recipe.evaluation
-    if chosen is None and space is None:
+    if chosen is None and space is None and not supervised:
         with run.lock():
             return score_run(run, splits, show)
     settings = replace(settings, space=space or settings.space, also=())
+    settings = replace(settings, supervised=supervised or settings.supervised)
     if chosen is not None:
         settings = replace(settings, probes=chosen.probes, measures=chosen.measures)
     return _scores(run, splits, settings, show, strict=strict)
@@ -108,8 +115,8 @@ def _of_outside(
     outside: Outside, chosen: Suite | None, strict: bool, show: Show
 ) -> tuple[dict[str, Any], Draw]:
     """A representation from outside; where its examples are known, beside PCA and raw pixels of them."""
-    chosen = _usual(outside.labelled) if chosen is None else chosen
-    suite = _applicable(chosen, outside.labelled, None, strict, show)
+    chosen = _usual(outside.targets) if chosen is None else chosen
+    suite = _applicable(chosen, outside.targets, None, strict, show)
     features, seed = outside.features(), 0
     scored = score(features, suite.probes, seed)
     scores: dict[str, Any] = {"encoder": scored.scores}
@@ -138,10 +145,10 @@ def _scores(
     """
     space, seed = settings.space or run.method.spaces[0], run.recipe.seed
     subject = subject_of(run.recipe, run.own, run.method, splits, space)
-    labelled = has_labels(splits)
-    probes = _usual(labelled).probes if settings.probes is None else settings.probes
+    targets = targets_of(*probe_images(splits))
+    probes = _usual(targets).probes if settings.probes is None else settings.probes
     suite = Suite(probes=probes, measures=settings.measures or [])
-    suite = _applicable(suite, labelled, subject, strict, show)
+    suite = _applicable(suite, targets, subject, strict, show)
     specs, measures = suite.probes, suite.measures
     show.note(f"scoring {space}")
     features = features_of(partial(run.method.represent, space=space), splits, run.device)
@@ -163,6 +170,8 @@ def _scores(
         rows = {"random": space} | {f"random.{o}": o for o in settings.also}
         scores |= _references(run, subject, specs, on_random(measures), rows, show)
         scores |= _projections(splits, specs, features.width, seed)
+        if settings.supervised:
+            scores |= _supervised(run, splits, specs, space, show)
     scores["verdict"] = verdict(scores)
     show.scores(scores)
     return scores, partial(write_report, run, splits, scores, features, scored.predictions)
@@ -186,14 +195,16 @@ def _chosen(
     )
 
 
-def _usual(labelled: bool) -> Suite:
+def _usual(targets: set[Target]) -> Suite:
     """What a representation is scored by unless something is asked for; without labels by its rank alone."""
-    return read_suite("fast") if labelled else Suite(probes=[], measures=[])
+    return read_suite("fast") if "labels" in targets else Suite(probes=[], measures=[])
 
 
-def _applicable(suite: Suite, labelled: bool, subject: Subject | None, strict: bool, show: Show) -> Suite:
+def _applicable(
+    suite: Suite, targets: set[Target], subject: Subject | None, strict: bool, show: Show
+) -> Suite:
     """What of the suite applies; the rest is refused, or left out with a line that says why."""
-    kept, against = applicable(suite, labelled, subject)
+    kept, against = applicable(suite, targets, subject)
     for reason, names in against.items():
         if strict:
             raise UserError(f"{names[0]}: {reason}")
@@ -246,6 +257,26 @@ def _projections(splits: Splits, specs: Specs, width: int, seed: int) -> dict[st
         "pca": references.cached(key | {"row": "pca", "width": width}, pca),
         "pixels": references.cached(key | {"row": "pixels"}, pixels),
     }
+
+
+def _supervised(run: Run, splits: Splits, specs: Specs, space: str, show: Show) -> dict[str, Any]:
+    """The same encoder trained with labels. A run that is untrained, or supervised itself, has no such twin.
+
+    It is scored in the run's space, or in h where that is z, which of the twin are the logits.
+    """
+    if run.recipe.training.epochs == 0 or run.recipe.method["name"] == "supervised":
+        return {}
+    space, seed = "h" if space == "z" else space, run.recipe.seed
+    recipe = supervised_recipe(run.recipe, splits)
+
+    def compute() -> dict[str, Any]:
+        twin = supervised_twin(run, splits, show).method
+        features = features_of(partial(twin.represent, space=space), splits, run.device)
+        scored = score(features, specs, seed).scores
+        return {"space": space} | scored | _tuned(twin, space, specs, splits, run)
+
+    key = _key(splits, specs, seed) | {"row": "supervised", "space": space, "recipe": recipe.to_dict()}
+    return {"supervised": compute() if own_parts(recipe) else references.cached(key, compute)}
 
 
 def _key(splits: Splits, specs: Specs, seed: int) -> dict[str, Any]:

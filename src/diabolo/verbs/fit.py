@@ -21,10 +21,11 @@ from diabolo.data.readers import Parts
 from diabolo.data.splits import load, split
 from diabolo.distributed import alone, world_size
 from diabolo.errors import UserError
-from diabolo.evaluation.features import probe_images
+from diabolo.evaluation.features import probe_images, targets_of
 from diabolo.evaluation.measures import build_measures, check_measures
+from diabolo.evaluation.suite import target
 from diabolo.methods.build import Facts, build_method, facts_of
-from diabolo.precision import flushed_denormals
+from diabolo.precision import fabric_precision, flushed_denormals
 from diabolo.recipe import Data, Recipe, complete_for, compose, read_recipe
 from diabolo.run import Own, Run, TakenError
 from diabolo.tables import METHODS
@@ -32,6 +33,7 @@ from diabolo.training.loop import Feed
 from diabolo.verbs.console import Show
 from diabolo.verbs.evaluate import score_run, subject_of
 from diabolo.verbs.sitting import train_run, warm_start
+from diabolo.verbs.supervised import supervised_recipe
 from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
 
@@ -74,9 +76,8 @@ def fit(
     before = Run.open(started.parent).recipe.to_dict() if started and started.exists() else {}
     options = _options(data, method, epochs, limit, seed, init, own)
     composed = compose([before, values, options], settings)
-    precision: Any = "bf16-mixed" if composed.training.precision == "bf16" else "32-true"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = _launched(accelerator, devices, precision)
+    fabric = _launched(accelerator, devices, fabric_precision(composed.training.precision))
     show.console.quiet = quiet or not fabric.is_global_zero
     splits = _splits(data, composed.data)
     for note in splits.notes:
@@ -234,15 +235,18 @@ def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own) -> None:
 
 def _check_labels(recipe: Recipe, splits: Splits) -> None:
     parts = probe_images(splits)
-    labelled = all(part.labels is not None for part in parts)
+    targets = targets_of(*parts)
     name, probes = recipe.method["name"], recipe.evaluation.probes
     if METHODS.load(name).needs.labels and splits.train.labels is None:  # type: ignore[attr-defined]
         raise UserError(f"method '{name}' needs labels, and {recipe.data.name} has none")
-    if probes and not labelled:
-        raise UserError(
-            f"evaluation.probes: {recipe.data.name} has no labels to probe with: leave probes out"
-        )
-    if probes != [] and labelled and len(parts[0].labels.unique()) == 1:  # type: ignore[union-attr]
+    if recipe.evaluation.supervised:
+        supervised_recipe(recipe, splits)
+    for probe in probes or ():
+        if (wanted := target(probe)) not in targets:
+            lacks = f"probe '{probe['name']}' needs {wanted}, and {recipe.data.name} has none"
+            raise UserError(f"evaluation.probes: {lacks}: leave it out")
+    on_labels = probes is None or "labels" in map(target, probes)
+    if on_labels and "labels" in targets and len(parts[0].labels.unique()) == 1:  # type: ignore[union-attr]
         raise UserError(
             f"{recipe.data.name} has labels of one class only: set evaluation.probes=[] to go without"
         )

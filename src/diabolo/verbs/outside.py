@@ -10,7 +10,7 @@ from diabolo.data.images import Splits
 from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.evaluation.encoders import Encoder, features_by
-from diabolo.evaluation.features import Features, has_labels, load_features
+from diabolo.evaluation.features import Features, Target, load_features, probe_images, targets_of
 from diabolo.networks.timm import TimmFeatures
 from diabolo.recipe import Data
 from diabolo.run import default_device
@@ -27,7 +27,7 @@ class Outside:
     """
 
     title: str
-    labelled: bool
+    targets: set[Target]
     features: Callable[[], Features]
     splits: Splits | None = None
 
@@ -47,7 +47,7 @@ def from_outside(
         raise UserError("features are scored on what they were made of: leave --data out")
     features = what if isinstance(what, Features) else load_features(what)
     title = "features" if isinstance(what, Features) else Path(what).name
-    return Outside(title, features.labelled, lambda: features)
+    return Outside(title, features.targets, lambda: features)
 
 
 def _made_of(
@@ -66,4 +66,4 @@ def _made_of(
         show.note(f"{title}: representing train, validation and test")
         return features_by(made, splits)
 
-    return Outside(title, has_labels(splits), features, splits)
+    return Outside(title, targets_of(*probe_images(splits)), features, splits)

@@ -1,0 +1,91 @@
+"""duplicates: images that are nearly the same, within a data set and across its parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from diabolo.data.images import Images, Splits
+from diabolo.data.readers import Parts
+from diabolo.evaluation.duplicates import Duplicates, near_duplicates
+from diabolo.generation import Array
+from diabolo.report.grids import grid
+from diabolo.run import Run
+from diabolo.verbs.console import Show
+from diabolo.verbs.pictures import Arrays, pictured, write
+from diabolo.verbs.reading import Looked, opened, parts_like, splits_of
+
+LISTED = 12  # pairs that are listed, and groups that are drawn, at least and at most
+NAMED = 5  # pairs named on the terminal
+SHOWN = 8  # images of a group in the picture
+
+
+def duplicates(
+    run: str | Path | Run,
+    data: Looked = None,
+    *,
+    above: float | None = None,
+    space: str | None = None,
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Arrays:
+    """Find images that a run's representation can hardly tell apart: copies, crops, frames of one scene.
+
+    data: by default all the run's own images, train, validation and test. above: the cosine from which two
+    images are near-duplicates; see `diabolo.evaluation.duplicates.near_duplicates` for its default.
+    space: "h", "z" or "map"; by default the method's own.
+
+    Arrays: `pairs` [P, 2], positions, most alike first: those above the threshold, and in any case the 12
+    most alike; their `cosines` [P]; `above`; for each image its `groups` [N], −1 where it has none, `names`
+    [N] and `parts` [N], such as train or test.
+    """
+    run, show = opened(run), Show(quiet)
+    parts = _parts(run, data, show)
+    images = parts.together()
+    found = near_duplicates(run.embed(images, space), above, LISTED)
+    part_of = np.repeat(list(parts.present()), [len(part) for part in parts.present().values()])
+    names = np.array(images.names)
+    arrays: Arrays = {**found._asdict(), "above": np.array(found.above), "names": names, "parts": part_of}
+    _tell(found, names, part_of, show)
+    picture = _picture(found, images, part_of) if pictured(run) else None
+    return write(run, out, "duplicates", arrays, picture, show)
+
+
+def _parts(run: Run, data: Looked, show: Show) -> Parts:
+    """Every image to look at, by the part it is from."""
+    if isinstance(data, Images):
+        return Parts(data)
+    if data is None or isinstance(data, Splits):
+        splits = splits_of(run, data)
+        return Parts(splits.train, splits.validation, splits.test, splits.labelled)
+    return parts_like(run, data, show)
+
+
+def _tell(found: Duplicates, names: Array, part_of: Array, show: Show) -> None:
+    """How many groups there are, which parts they join, and the pairs most alike."""
+    groups = found.members()
+    show.note(
+        f"{len(groups):,} groups of near-duplicates (cosine {found.above:.5f} or more), "
+        f"{(found.groups >= 0).sum():,} of {len(names):,} images"
+    )
+    for joined, count in Counter(_joined(part_of[members]) for members in groups).items():
+        if " and " in joined:
+            show.note(f"across {joined}: {count:,} of the groups")
+    for (one, other), cosine in list(zip(found.pairs, found.cosines, strict=True))[:NAMED]:
+        show.note(f"{cosine:.5f}  {names[one]}  {names[other]}")
+
+
+def _picture(found: Duplicates, images: Images, part_of: Array) -> Figure:
+    """The groups with the most alike images, or where there is none the most alike pairs."""
+    rows = found.members()[:LISTED] or list(found.pairs[:LISTED])
+    shown = [images.take(torch.from_numpy(members[:SHOWN])).floats().numpy() for members in rows]
+    return grid(shown, [_joined(part_of[members]) for members in rows])
+
+
+def _joined(parts: Array) -> str:
+    """The parts that images come from: "train", or "test and train"."""
+    return " and ".join(np.unique(parts))

@@ -1,0 +1,89 @@
+"""The supervised twin: a run's encoder trained with labels at the same cost, the upper reference."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+from lightning_fabric import Fabric
+
+from diabolo.components import CUSTOM
+from diabolo.data.images import Splits
+from diabolo.distributed import alone
+from diabolo.errors import Interrupted, UserError
+from diabolo.evaluation.features import probe_images
+from diabolo.files import cache_folder
+from diabolo.precision import fabric_precision, flushed_denormals
+from diabolo.recipe import Recipe, compose
+from diabolo.run import Run
+from diabolo.verbs.console import Show
+from diabolo.verbs.sitting import train_run
+
+
+def supervised_recipe(recipe: Recipe, splits: Splits) -> Recipe:
+    """That of `diabolo fit --method supervised` with the data, encoder, views, batches and seed of a run.
+
+    Its epochs are as many as encode the same number of images, on the training images that have labels.
+    Raises `UserError` where there are none.
+    """
+    train, _, _ = probe_images(splits)
+    if train.labels is None:
+        raise UserError(
+            f"evaluation.supervised: {recipe.data.name} has no labels to train with: leave it out"
+        )
+    values = recipe.to_dict()
+    layer = {key: values[key] for key in ("data", "views", "encoder", "training", "seed")}
+    encoded = recipe.training.epochs * recipe.encodings * len(splits.train)
+    budget = {
+        "training.epochs": max(1, round(encoded / (recipe.views.count * len(train)))),
+        "training.batch_size": min(recipe.training.batch_size, len(train)),
+        "evaluation.live": 0,
+    }
+    return compose([layer, {"method": "supervised"}], budget)
+
+
+def supervised_twin(run: Run, splits: Splits, show: Show) -> Run:
+    """The trained twin of a run, kept in the cache folder, so that the runs of a comparison share it.
+
+    Where encoder or views are the user's own, which no name tells apart, it is kept in the run folder. A
+    training that was stopped goes on where it stopped.
+    """
+    recipe = supervised_recipe(run.recipe, splits)
+    train, _, _ = probe_images(splits)
+    facts = replace(run.facts, classes=train.classes, size=len(train))
+    folder = run.folder / "supervised" if own_parts(recipe) else _shared(run, recipe)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"), alone():  # another run may be training it: wait
+        if not (folder / "recipe.yaml").exists():
+            Run.create(folder, recipe, facts)
+        twin = Run(folder, recipe, facts, run.own)
+        twin.device = run.device
+        if not twin.trained:
+            show.note(f"training the supervised reference: {recipe.training.epochs} epochs")
+            precision = fabric_precision(recipe.training.precision)
+            fabric = Fabric(accelerator=run.device.type, devices=1, precision=precision)
+            try:
+                with flushed_denormals():
+                    train_run(twin, replace(splits, train=train), fabric, show)
+            except Interrupted:
+                raise Interrupted(
+                    f"stopped while training the supervised reference; evaluate {run.folder} to go on"
+                ) from None
+            shutil.rmtree(folder / "checkpoints")
+    return twin
+
+
+def own_parts(recipe: Recipe) -> bool:
+    """Whether encoder or views are objects that the user brought."""
+    values = recipe.to_dict()
+    return values["encoder"]["name"] == CUSTOM or {"name": CUSTOM} in values["views"]["transforms"]
+
+
+def _shared(run: Run, recipe: Recipe) -> Path:
+    key = json.dumps([version("diabolo"), recipe.to_dict(), run.facts.digest])
+    return cache_folder() / "supervised" / blake2b(key.encode(), digest_size=16).hexdigest()
