@@ -187,7 +187,7 @@ class KNN:
 
     def votes(self, train: Part, queries: np.ndarray, most: int) -> Iterator[np.ndarray]:
         """The classes [n] that k = 1, 2, … `most` neighbours give the queries [n, D], from one search."""
-        distances, neighbours = self._search(train.values, queries, most)
+        distances, neighbours = self.search(train.values, queries, most)
         labels, weights = known(train)[neighbours], self._weights(distances)
         votes = np.zeros((len(queries), int(labels.max()) + 1))
         rows = np.arange(len(queries))
@@ -195,7 +195,7 @@ class KNN:
             votes[rows, labels[:, k]] += weights[:, k]
             yield votes.argmax(axis=1)
 
-    def _search(self, train: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, train: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Distances and positions [n, k] of the nearest, nearest first.
 
         Brute force is exact, and the fastest above about 15 dimensions. On the unit sphere the order by
