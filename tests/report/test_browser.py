@@ -62,15 +62,17 @@ def colours(seen: np.ndarray) -> int:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A comparison of two methods on digits: its page, and in `runs` a page of each."""
+    """A comparison of two methods on digits: its page, and in `runs` a page of each; and a search."""
     folder = tmp_path_factory.mktemp("comparison") / "c"
     settings = {"encoder": {"name": "mlp", "widths": [16]}, "evaluation.measures": ["similarity"]}
     settings |= {"evaluation.probes": ["linear"], "training.batch_size": 256}
     diabolo.compare("digits", ["vae", "simclr"], seeds=1, epochs=1, settings=settings, out=folder, quiet=True)
+    settings |= {"evaluation.measures": None}
+    diabolo.search("digits", "ae", trials=5, epochs=1, settings=settings, out=folder / "search", quiet=True)
     return folder
 
 
-PAGES = ("comparison.html", "runs/vae-0/report.html", "runs/simclr-0/report.html")
+PAGES = ("comparison.html", "search/search.html", "runs/vae-0/report.html", "runs/simclr-0/report.html")
 
 
 @pytest.mark.parametrize("name", PAGES)
