@@ -243,6 +243,9 @@ def compare(
     methods: Annotated[str, typer.Option(metavar="A,B,C", help="See 'diabolo methods'.")],
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images, of every run.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Training time of every run in place of epochs: 20m.")
+    ] = None,
     views: Annotated[
         Literal["none", "simclr", "simvae", "own"] | None,
         typer.Option(help="The same augmentations for all, or each method's own."),
@@ -261,6 +264,7 @@ def compare(
         names,
         seeds=seeds,
         epochs=epochs,
+        budget=budget,
         views=views,
         settings=pairs(settings or []),
         out=out,

@@ -132,7 +132,7 @@ def work(plan: Plan, space: Space, trials: int, folder: Path, store: str, quiet:
             if trial is None:
                 return
             chosen = settings_from(space, trial.params)
-            show.note(f"trial {len(ledger.trials)} of {trials}: {page.in_words(chosen)}")
+            show.note(f"trial {trial.number + 1} of {trials}: {page.in_words(chosen)}")
             _try(plan, ledger, trial, chosen, show)
 
 
@@ -161,14 +161,14 @@ def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], sho
         value = _value(plan.by, run)
     except TrialPruned:
         ledger.study.tell(trial, state=TrialState.PRUNED)
-        show.note("  below the median: stopped")
+        show.note(f"  trial {trial.number + 1} is below the median: stopped")
     except UserError as error:
         trial.set_user_attr(REASON, str(error))
         ledger.study.tell(trial, state=TrialState.FAIL)
-        show.note(f"  failed: {error}")
+        show.note(f"  trial {trial.number + 1} failed: {error}")
     else:
         ledger.study.tell(trial, value)
-        show.note(f"  {CRITERIA[plan.by].show(value)}")
+        show.note(f"  trial {trial.number + 1}: {CRITERIA[plan.by].show(value)}")
 
 
 def _value(by: By, run: Run) -> float:

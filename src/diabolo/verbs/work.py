@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,19 @@ def in_parallel(workers: int, function: Callable[..., None], *arguments: Any) ->
         return
     from torch.multiprocessing.spawn import spawn
 
-    threads = max(1, torch.get_num_threads() // workers)
-    spawn(_worker, (threads, function, arguments), nprocs=workers)
+    with threads_each(workers):
+        spawn(_worker, (torch.get_num_threads(), function, arguments), nprocs=workers)
+
+
+@contextmanager
+def threads_each(workers: int) -> Iterator[None]:
+    """Use as many threads as each of so many workers gets."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // workers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _worker(_: int, threads: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
