@@ -186,13 +186,22 @@ def scatter(planes: Mapping[str, Array], labels: Array | None, classes: Sequence
         axes = figure.add_subplot(1, len(planes), place, aspect="equal")
         axes.set_title(name)
         axes.set_axis_off()
-        c = LIGHT["accent"] if labels is None else palette[labels]
-        axes.scatter(points[:, 0], points[:, 1], s=5, c=c, alpha=0.8, linewidths=0)
+        _scatter(axes, points, labels, classes)
     if labels is not None and len(classes) <= NUMBERED:
         for name, colour in zip(classes, palette, strict=True):
             axes.scatter([], [], s=14, color=colour, label=short(name))
         handles, names = axes.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=5, handletextpad=0.1)
+    return figure
+
+
+@styled
+def plane(points: Array, labels: Array | None, classes: Sequence[str]) -> Figure:
+    """Points [n, 2], coloured by class, and nothing else."""
+    figure = Figure(figsize=(3.1, 3.1))
+    axes = figure.add_subplot(aspect="equal")
+    axes.set_axis_off()
+    _scatter(axes, points, labels, classes)
     return figure
 
 
@@ -301,6 +310,11 @@ def strip(images: Array) -> Array:
     canvas[:, :, :width, :3] = tiles.transpose(1, 0, 2, 3)
     canvas[:, :, :width, 3] = 255
     return canvas.reshape(height, -1, 4)[:, :-gap]
+
+
+def _scatter(axes: Axes, points: Array, labels: Array | None, classes: Sequence[str]) -> None:
+    c = LIGHT["accent"] if labels is None else np.array(colours(len(classes)))[labels]
+    axes.scatter(points[:, 0], points[:, 1], s=5, c=c, alpha=0.8, linewidths=0)
 
 
 def _draw_curve(axes: Axes, one: Series) -> None:

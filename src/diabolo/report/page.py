@@ -19,7 +19,6 @@ from diabolo.report.table import number, probe_title, table
 from diabolo.report.templates import template
 
 LAYERS = 8  # in which points are drawn, so that no class lies on top of all others
-FEWEST_POINTS = 5
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ def _pictures(folder: Path, name: str, what: Any, lay_out: Callable[[Any], list[
 
 def _latents(folder: Path, latents: Latents | None) -> dict[str, Any]:
     """What the template draws: planes of points, drawn in layers and by class, in the order of the sprite."""
-    if latents is None or len(latents.features) < FEWEST_POINTS:
+    if latents is None or len(latents.features) < projection.FEWEST:
         return {}
     chosen = projection.choose(len(latents.features))
     groups = np.zeros(len(chosen), dtype=int) if latents.labels is None else latents.labels[chosen]

@@ -23,7 +23,8 @@ from diabolo.studies.study import Job, Study, study_from
 from diabolo.studies.table import Cell, Line, StudyTable, table_of
 from diabolo.verbs.budget import epochs_within, seconds_of
 from diabolo.verbs.console import Show
-from diabolo.verbs.illustrate import live_curves
+from diabolo.verbs.illustrate import at_hand, live_curves
+from diabolo.verbs.sides import side_by_side
 from diabolo.verbs.work import share
 
 Views = Literal["none", "simclr", "simvae", "own"]
@@ -66,7 +67,7 @@ def compare(
     table = table_of(study, store.results(study))
     show = Show(quiet)
     page = folder / "comparison.html"
-    comparison.write(page, _content(study, store, table))
+    comparison.write(page, _content(study, store, table, folder / "runs"))
     for sentence in _verdict(study, table):
         show.note(sentence)
     show.note(f"comparison: {page}")
@@ -149,7 +150,7 @@ def _claim(folder: Path, study: Study) -> None:
     write_text(path, text)
 
 
-def _content(study: Study, store: Store, table: StudyTable) -> comparison.Comparison:
+def _content(study: Study, store: Store, table: StudyTable, runs: Path) -> comparison.Comparison:
     """What the page shows."""
     rows = []
     for line in table.lines:
@@ -163,6 +164,7 @@ def _content(study: Study, store: Store, table: StudyTable) -> comparison.Compar
         titles=[*table.titles, "images", "training"],
         rows=rows,
         curves=live_curves(store.results(study)),
+        sides=side_by_side(at_hand(study, runs)),
         protocol=yaml.safe_dump(_protocol(study), sort_keys=False, allow_unicode=True),
     )
 

@@ -40,12 +40,12 @@ def samples(run: Run, splits: Splits) -> list[Gallery]:
     return [*found, _interpolations(run, method, splits.test), _traversals(method, codes)]
 
 
-def neighbours(run: Run, splits: Splits, features: Features) -> Neighbours | None:
+def neighbours(run: Run, splits: Splits, features: Features, n: int = QUERIES) -> Neighbours | None:
     """A few test images of different classes, and the train images nearest to them."""
     if not pictured(run):
         return None
     train, _, test = probe_images(splits)
-    queries = _spread(test)[:QUERIES]
+    queries = _spread(test)[:n]
     k = min(NEAREST, len(train))
     _, nearest = KNN().search(features.train.values, features.test.values[queries], k)
     images = [train.floats(torch.from_numpy(row)).numpy() for row in nearest]
