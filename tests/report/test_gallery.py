@@ -116,6 +116,17 @@ def test_without_labels_there_are_neighbours_and_no_worst_cases(simclr, splits):
     assert gallery.worst(simclr, bare, z) is None
 
 
+def test_a_single_test_image_is_enough(vae, splits):
+    one = Splits(splits.train, splits.validation, splits.test.take(torch.tensor([3])))
+    assert [found.name for found in gallery.samples(vae, one)] == [
+        "samples",
+        "samples-by-class",
+        "traversals",
+    ]
+    assert len(gallery.neighbours(vae, one, features(vae, one)).images) == 1
+    assert len(gallery.worst(vae, one, features(vae, one)).captions) == 1
+
+
 def test_vectors_have_no_pictures(tmp_path, splits):
     flat = [Images(part.floats().flatten(1), part.labels) for part in (splits.train, splits.validation)]
     vectors = Splits(*flat, flat[1])

@@ -14,7 +14,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from diabolo.report import projection
-from diabolo.report.gallery import Gallery, Neighbours, Worst
+from diabolo.report.figures import strip
+from diabolo.report.gallery import Gallery, Neighbours, Worst, column, picture
 from diabolo.report.measures import Figure, Measured, measures_of
 from diabolo.report.page import Confusion, Content, Latents, Reconstructions, Similarity, write
 from diabolo.report.table import number
@@ -316,6 +317,18 @@ def test_the_worst_are_stacked_in_the_order_of_their_captions(full, written):
     for i, stack in enumerate(map(pixels, stacks)):
         assert np.array_equal(stack[:8], np.rint(full.worst.rows["input"][i, 0] * 255))
         assert np.array_equal(stack[-8:], np.rint(full.worst.rows["output"][i, 0] * 255))
+
+
+@pytest.mark.parametrize(("side", "exact"), [(32, True), (96, False)])
+def test_small_pictures_are_kept_to_the_bit_and_large_ones_small(side, exact):
+    noise = np.random.default_rng(0).random((3, 3, side, side))
+    for rows in (strip(noise), column(noise), strip(noise[:1])):
+        with Image.open(BytesIO(b64decode(picture(rows).partition(",")[2]))) as image:
+            kept = np.asarray(image.convert("RGBA"))
+        assert kept.shape == rows.shape
+        clear = rows[..., 3] == 0
+        assert np.array_equal(kept[..., 3] == 0, clear)
+        assert np.array_equal(kept[~clear], rows[~clear]) == exact
 
 
 def test_samples_are_rows_under_their_names(full, written):

@@ -74,14 +74,14 @@ def test_times_have_units(text: str, seconds: float) -> None:
 def test_what_is_bought_stands_in_every_recipe_and_is_measured_once(tmp_path: Path, monkeypatch) -> None:
     out = tmp_path / "c"
     monkeypatch.setattr(compare, "epochs_within", lambda _, recipe, *__: 1 + (recipe.method["name"] == "vae"))
-    options = {"seeds": 2, "budget": "20m", "settings": SMALL, "out": out, "quiet": True}
+    options = {"seeds": 1, "budget": "20m", "settings": SMALL, "out": out, "quiet": True}
     diabolo.compare("digits", ["ae", "vae"], **options)
     assert json.loads((out / "budget.json").read_text()) == {"seconds": 1200, "epochs": {"ae": 1, "vae": 2}}
     epochs = {
         path.stem: yaml.safe_load(path.read_text())["training"]["epochs"]
         for path in (out / "results").glob("*.yaml")
     }
-    assert epochs == {"ae-0": 1, "ae-1": 1, "vae-0": 2, "vae-1": 2}
+    assert epochs == {"ae-0": 1, "vae-0": 2}
 
     def again(*_: object) -> int:
         raise AssertionError("it was measured already")

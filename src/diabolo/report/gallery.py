@@ -16,7 +16,7 @@ from PIL import Image
 from diabolo.report.figures import Array, short, strip
 from diabolo.report.grids import grid
 
-SHARP = 25_000  # pixels of a picture that is kept to the bit; larger ones are compressed
+SHARP = 48  # pixels on the shorter side of a picture that is kept to the bit; larger ones are compressed
 
 LETTERS = 9  # of a line above an image in a file
 
@@ -112,8 +112,7 @@ def drawn(gallery: Gallery | Neighbours | Worst) -> Figure:
 def picture(pixels: Array) -> str:
     """Pixels uint8 [H, W, 4] as the address of a WebP image."""
     file = BytesIO()
-    small = pixels.shape[0] * pixels.shape[1] <= SHARP
-    Image.fromarray(pixels).save(file, "webp", lossless=small, quality=85)
+    Image.fromarray(pixels).save(file, "webp", lossless=min(pixels.shape[:2]) <= SHARP, quality=85)
     return data_uri("webp", file.getvalue())
 
 

@@ -37,7 +37,9 @@ def samples(run: Run, splits: Splits) -> list[Gallery]:
     found = [_drawn(method, codes, rng)]
     if train.labels is not None:
         found.append(_of_classes(method, codes, train, rng))
-    return [*found, _interpolations(run, method, splits.test), _traversals(method, codes)]
+    if len(splits.test) > 1:
+        found.append(_interpolations(run, method, splits.test))
+    return [*found, _traversals(method, codes)]
 
 
 def neighbours(run: Run, splits: Splits, features: Features, n: int = QUERIES) -> Neighbours | None:
