@@ -124,6 +124,7 @@ def slice_of(values: Sequence[Any], y: np.ndarray, dimension: Range | Choice) ->
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
             axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(dimension.low, dimension.high)
         _dots(axes, values, y)
         return figure
     choices = list(dimension.values.values())
@@ -134,7 +135,7 @@ def slice_of(values: Sequence[Any], y: np.ndarray, dimension: Range | Choice) ->
 
 
 def _dots(axes: Axes, x: Sequence[Any], y: np.ndarray) -> None:
-    axes.plot(x, y, "o", color=LIGHT["accent"], markersize=4, alpha=0.7, markeredgewidth=0)
+    axes.plot(x, y, "o", color=LIGHT["accent"], markersize=4, alpha=0.7, markeredgewidth=0, clip_on=False)
     axes.grid(axis="y", color=LIGHT["rule"], linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
