@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from diabolo.verbs.fit import fit
     from diabolo.verbs.generate import denoise, interpolate, reconstruct, sample, traverse
     from diabolo.verbs.reproduce import reproduce
+    from diabolo.verbs.search import search
 
 _HOMES = {
     "fit": "diabolo.verbs.fit",
     "evaluate": "diabolo.verbs.evaluate",
     "compare": "diabolo.verbs.compare",
     "reproduce": "diabolo.verbs.reproduce",
+    "search": "diabolo.verbs.search",
     "embed": "diabolo.verbs.embed",
     "reconstruct": "diabolo.verbs.generate",
     "denoise": "diabolo.verbs.generate",
@@ -61,6 +63,7 @@ __all__ = [
     "reconstruct",
     "reproduce",
     "sample",
+    "search",
     "traverse",
 ]
 

@@ -290,6 +290,9 @@ def compare(
     methods: Annotated[str, typer.Option(metavar="A,B,C", help="See 'diabolo methods'.")],
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images, of every run.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Training time of every run in place of epochs: 20m.")
+    ] = None,
     views: Annotated[
         Literal["none", "simclr", "simvae", "own"] | None,
         typer.Option(help="The same augmentations for all, or each method's own."),
@@ -308,9 +311,67 @@ def compare(
         names,
         seeds=seeds,
         epochs=epochs,
+        budget=budget,
         views=views,
         settings=pairs(settings or []),
         out=out,
+        workers=workers,
+    )
+
+
+@app.command()
+def search(
+    data: Annotated[str, typer.Argument(help="A data set's name, or a folder, archive or array file.")],
+    method: Annotated[str | None, typer.Option(help="See 'diabolo methods'.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A named recipe or a YAML file; see 'diabolo recipes'.")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="How many in all; those already done count.")] = 30,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images, of each trial.")] = 7,
+    limit: Annotated[int | None, typer.Option(help="Use only so many training images in trials.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="What to vary: a YAML file, or a named space such as mancini-ae.")
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUES",
+            help="A list, or '{low: 1.0e-4, high: 1.0e-2, log: true}'; laid over --space.",
+        ),
+    ] = None,
+    by: Annotated[
+        Literal["knn", "reconstruction", "rank"] | None,
+        typer.Option(help="What to choose by, on validation; with labels knn."),
+    ] = None,
+    sampler: Annotated[Literal["tpe", "random"], typer.Option(help="How to draw settings.")] = "tpe",
+    prune: Annotated[bool, typer.Option("--prune", help="Stop trials below the median early.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="By default searches/DATA-METHOD; goes on there.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Where workers meet: a journal's file, or a URL as sqlite:///FILE.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that share the work.")] = 1,
+    settings: Settings = None,
+) -> None:
+    """Choose settings by short trainings, on validation."""
+    from diabolo.verbs.search import search as run_search
+
+    run_search(
+        data,
+        method,
+        recipe=recipe,
+        space=space,
+        vary=vary or (),
+        trials=trials,
+        epochs=epochs,
+        limit=limit,
+        by=by,
+        sampler=sampler,
+        prune=prune,
+        settings=settings or (),
+        seed=seed,
+        out=out,
+        store=store,
         workers=workers,
     )
 

@@ -211,19 +211,19 @@ def _with_transforms(views: Views, shape: tuple[int, ...]) -> Views:
     return replace(views, transforms=[VIEWS.complete(spec, "views.transforms") for spec in specs])
 
 
-def pairs(texts: Sequence[str]) -> dict[str, Any]:
+def pairs(texts: Sequence[str], option: str = "--set", example: str = "training.epochs=5") -> dict[str, Any]:
     """ "key=value" texts as a mapping; of a key that is given twice, the last."""
-    return dict(_pair(text) for text in texts)
+    return dict(_pair(text, option, example) for text in texts)
 
 
-def _pair(text: str) -> tuple[str, Any]:
+def _pair(text: str, option: str, example: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise UserError(f"--set {text}: write it as key=value, for example --set training.epochs=5")
+        raise UserError(f"{option} {text}: write it as key=value, for example {option} {example}")
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError:
-        raise UserError(f"--set {text}: the value is not valid YAML") from None
+        raise UserError(f"{option} {text}: the value is not valid YAML") from None
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:

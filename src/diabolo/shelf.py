@@ -1,4 +1,4 @@
-"""Recipes, studies and suites: YAML files that ship with the package, each with a name."""
+"""Recipes, studies, suites and search spaces: YAML files that ship with the package, each with a name."""
 
 from __future__ import annotations
 

@@ -132,3 +132,11 @@ def test_an_inline_figure_follows_the_theme():
     assert "var(--ink)" in svg
     assert not any(colour in svg for colour in figures.LIGHT.values())
     assert "<metadata" not in svg
+
+
+def test_a_plane_has_each_point_once_in_the_colour_of_its_class():
+    points, labels = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 3
+    [drawn] = figures.plane(points, labels, ["a", "b", "c"]).axes[0].collections
+    assert np.allclose(drawn.get_offsets(), points)
+    assert len(np.unique(drawn.get_facecolors(), axis=0)) == 3
+    assert np.array_equal(drawn.get_facecolors()[:3], drawn.get_facecolors()[3:6])

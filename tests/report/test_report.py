@@ -1,7 +1,9 @@
 """The report, read back as a browser would: from real digits, with parts missing, with hostile names."""
 
+from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from diabolo.report import projection
+from diabolo.report.figures import strip
+from diabolo.report.gallery import Gallery, Neighbours, Worst, column, picture
 from diabolo.report.measures import Figure, Measured, measures_of
 from diabolo.report.page import Confusion, Content, Latents, Reconstructions, Similarity, write
 from diabolo.report.table import number
@@ -22,9 +26,12 @@ SECTIONS = {
     "measures",
     "curves",
     "reconstructions",
+    "samples",
     "latents",
     "similarity",
     "confusion",
+    "neighbours",
+    "worst",
     "recipe",
     "environment",
 }
@@ -119,6 +126,19 @@ def full() -> Content:
         latents=Latents(z, labels, classes, np.rint(images * 255).astype(np.uint8)),
         similarity=Similarity(np.corrcoef(z[:12]), 3, "views: none"),
         confusion=Confusion(counts, classes),
+        samples=[
+            Gallery("samples", "From the prior", [("", images[:4]), ("", images[4:8])], "They are drawn."),
+            Gallery("traversals", "Along one dimension", [("z3", images[8:12])]),
+        ],
+        neighbours=Neighbours(
+            images[:2],
+            images[2:8].reshape(2, 3, 1, 8, 8),
+            np.concatenate([labels[:2, None], labels[2:8].reshape(2, 3)], axis=1),
+            classes,
+        ),
+        worst=Worst(
+            {"input": images[:3], "output": images[3:6]}, ["0.33", "0.22", "0.11"], "The worst three."
+        ),
         recipe={"data": {"name": "digits"}, "seed": 0},
         environment={"python": "3.11"},
     )
@@ -147,7 +167,8 @@ def test_every_figure_is_a_whole_file_and_no_other_file_is_left(written):
     folder = written.parent
     names = {file.name for file in (folder / "figures").iterdir()}
     both = {f"{name}.{kind}" for name in ("curves", "similarity", "confusion") for kind in ("png", "svg")}
-    assert names == both | {"reconstructions.png", "latents.png"}
+    alone = ("reconstructions", "latents", "samples", "traversals", "neighbours", "worst")
+    assert names == both | {f"{name}.png" for name in alone}
     assert {file.name for file in folder.iterdir()} == {"figures", "report.html"}
     for file in (folder / "figures").glob("*.png"):
         with Image.open(file) as image:
@@ -214,13 +235,20 @@ def test_hostile_names_are_shown_as_text(full, tmp_path):
         metrics=[{"kind": "train", "step": 1, "epoch": 1, hostile: 1.0}],
         latents=replace(full.latents, classes=classes),
         confusion=replace(full.confusion, classes=classes, probe=hostile),
+        samples=[
+            replace(
+                full.samples[0], title=hostile, note=hostile, rows=[(hostile, full.samples[0].rows[0][1])]
+            )
+        ],
+        neighbours=replace(full.neighbours, classes=[hostile] * 10),
+        worst=replace(full.worst, captions=[hostile] * 3, says=hostile),
         recipe={hostile: hostile},
         environment={"note": hostile},
     )
     page = Page(write(tmp_path, content))
     assert [tag for tag, _ in page.starts].count("script") == 1
     assert not any("example.org" in link for link in page.values("src"))
-    assert page.texts.count(hostile) >= 12
+    assert page.texts.count(hostile) >= 19
 
 
 def test_measures_keep_their_figures_their_twin_and_their_reasons():
@@ -258,6 +286,56 @@ def test_the_table_marks_the_best_of_the_run_and_the_reference_beyond_it(written
     assert cells == ["best", "", "", "best", "ahead", ""]
     assert {"90.0", "85.0", "81.0", "95.0", "–", "6.5", "of 8", "of 1,064"} <= set(page.texts)
     assert "format_version" not in page.texts
+
+
+def pixels(src: str) -> np.ndarray:
+    data = b64decode(src.removeprefix("data:image/webp;base64,"))
+    with Image.open(BytesIO(data)) as image:
+        return np.asarray(image.convert("L"))
+
+
+def test_neighbours_stand_behind_their_image_and_those_of_another_class_are_marked(full, written):
+    page = Page(written)
+    shown = [attrs for tag, attrs in page.starts if tag == "img" and "title" in attrs]
+    labels = full.neighbours.labels
+    assert [one["title"] for one in shown] == [f"digit {label}" for label in labels.ravel()]
+    marked = ["class" in one for one in shown]
+    assert marked == (labels != labels[:, :1]).ravel().tolist()
+    assert any(marked)
+    query = np.rint(full.neighbours.images[0, 0] * 255)
+    assert np.array_equal(pixels(shown[0]["src"]), query)
+    second = np.rint(full.neighbours.nearest[1, 2, 0] * 255)
+    assert np.array_equal(pixels(shown[-1]["src"]), second)
+
+
+def test_the_worst_are_stacked_in_the_order_of_their_captions(full, written):
+    page = Page(written)
+    captions = list(full.worst.captions)
+    assert [text for text in page.texts if text in captions] == captions
+    stacks = [attrs["src"] for tag, attrs in page.starts if tag == "img" and attrs["alt"] == ""]
+    assert len(stacks) == 3
+    for i, stack in enumerate(map(pixels, stacks)):
+        assert np.array_equal(stack[:8], np.rint(full.worst.rows["input"][i, 0] * 255))
+        assert np.array_equal(stack[-8:], np.rint(full.worst.rows["output"][i, 0] * 255))
+
+
+@pytest.mark.parametrize(("side", "exact"), [(32, True), (96, False)])
+def test_small_pictures_are_kept_to_the_bit_and_large_ones_small(side, exact):
+    noise = np.random.default_rng(0).random((3, 3, side, side))
+    for rows in (strip(noise), column(noise), strip(noise[:1])):
+        with Image.open(BytesIO(b64decode(picture(rows).partition(",")[2]))) as image:
+            kept = np.asarray(image.convert("RGBA"))
+        assert kept.shape == rows.shape
+        clear = rows[..., 3] == 0
+        assert np.array_equal(kept[..., 3] == 0, clear)
+        assert np.array_equal(kept[~clear], rows[~clear]) == exact
+
+
+def test_samples_are_rows_under_their_names(full, written):
+    page = Page(written)
+    assert {"From the prior", "They are drawn.", "z3"} <= set(page.texts)
+    [row] = [attrs["src"] for tag, attrs in page.starts if tag == "img" and attrs["alt"] == "z3 images"]
+    assert np.array_equal(pixels(row)[:, 9:17], np.rint(full.samples[1].rows[0][1][1, 0] * 255))
 
 
 @pytest.mark.parametrize("k", [3, 11, 30, 120])

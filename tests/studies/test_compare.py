@@ -2,13 +2,17 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 import diabolo
 from diabolo.cli import main
+from diabolo.run import Run
+from diabolo.verbs.sides import side_by_side
 
 SMALL = {
     "encoder": {"name": "mlp", "widths": [16]},
@@ -51,6 +55,30 @@ def test_the_page_shows_every_method_beside_the_references_and_loads_nothing(fol
     assert "leads with" in text
     assert "<svg" in text
     assert not re.search(r'(src|href)="(?!data:|#)', text)
+
+
+def test_the_methods_are_shown_side_by_side_on_the_same_images(folder: Path) -> None:
+    sides = side_by_side({name: Run.open(folder / "runs" / f"{name}-0") for name in ("ae", "simclr")})
+    ae, simclr = sides.methods["ae"], sides.methods["simclr"]
+    np.testing.assert_array_equal(ae.neighbours.images, simclr.neighbours.images)
+    assert len(ae.plane) == len(simclr.plane) == len(sides.labels) == 360
+    assert ae.reconstructions.shape == sides.images.shape
+    assert simclr.reconstructions is None
+    text = (folder / "comparison.html").read_text("utf-8")
+    shown = re.findall(r'<section id="(.*?)"', text)
+    assert shown == ["scores", "curves", "reconstructions", "latents", "neighbours", "recipe"]
+    names = re.findall(r"<h3>(.*?)</h3>", text) + re.findall(r"<figcaption><b>(.*?)</b>", text)
+    assert names == ["ae", "simclr"] * 2
+
+
+def test_without_the_runs_the_page_is_written_from_the_results(folder: Path, tmp_path: Path) -> None:
+    for name in ("results", "study.yaml"):
+        source, copy = folder / name, tmp_path / name
+        shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
+    diabolo.compare("digits", ["ae", "simclr"], seeds=2, epochs=1, settings=SMALL, out=tmp_path, quiet=True)
+    text = (tmp_path / "comparison.html").read_text("utf-8")
+    assert re.findall(r'<section id="(.*?)"', text) == ["scores", "curves", "recipe"]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_started_again_it_redoes_nothing(folder: Path) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from markupsafe import Markup
 
 from diabolo.files import write_text
-from diabolo.report.figures import Series, budgets, inline
+from diabolo.report.figures import Array, Series, budgets, colours, css, inline, plane
+from diabolo.report.gallery import Neighbours, neighbour_rows, strips
 from diabolo.report.templates import template
 
 
@@ -31,11 +32,40 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Side:
+    """What one method makes of the same test images.
+
+    plane: their representations in the plane, [n, 2]. neighbours: of some of them. reconstructions: of others
+    [m, C, H, W] in [0, 1], where the method has a decoder.
+    """
+
+    plane: Array | None = None
+    neighbours: Neighbours | None = None
+    reconstructions: Array | None = None
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The methods side by side, by name.
+
+    images: what is reconstructed, [m, C, H, W] in [0, 1]. labels int [n]: of the points, in `classes`.
+    known: how many training images the neighbours are the nearest of.
+    """
+
+    methods: Mapping[str, Side]
+    images: Array | None = None
+    labels: Array | None = None
+    classes: Sequence[str] = ()
+    known: int = 0
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Everything the page shows.
 
     verdict: sentences. summary: key facts, name → value. titles: of the columns. curves: kNN on validation by
-    images encoded, the seeds of a method together. protocol: as YAML.
+    images encoded, the seeds of a method together. protocol: as YAML. sides: the first run of each method
+    that is at hand.
     """
 
     title: str
@@ -45,10 +75,36 @@ class Comparison:
     rows: Sequence[Row]
     curves: Mapping[str, Sequence[Series]]
     protocol: str
+    sides: Sides | None = None
 
 
 def write(path: Path, content: Comparison) -> None:
     """Write the page, whole or not at all."""
-    drawn = Markup(inline(budgets(content.curves), "budget")) if content.curves else None
-    html = template("comparison.html").render(vars(content) | {"curves": drawn})
+    curves = Markup(inline(budgets(content.curves), "budget")) if content.curves else None
+    sides = _sides(content.sides or Sides({}))
+    html = template("comparison.html").render(vars(content) | {"curves": curves} | sides)
     write_text(path, html)
+
+
+def _sides(sides: Sides) -> dict[str, Any]:
+    """What the template draws of them."""
+    planes = {name: side.plane for name, side in sides.methods.items() if side.plane is not None}
+    neighbours = {n: side.neighbours for n, side in sides.methods.items() if side.neighbours is not None}
+    rebuilt = [
+        (n, one.reconstructions) for n, one in sides.methods.items() if one.reconstructions is not None
+    ]
+    palette = [css(colour) for colour in colours(len(sides.classes))]
+    return {
+        "planes": [
+            (name, Markup(inline(plane(points, sides.labels, sides.classes), f"plane-{i}")))
+            for i, (name, points) in enumerate(planes.items())
+        ],
+        "shown": max(map(len, planes.values()), default=0),
+        "legend": [] if sides.labels is None else list(zip(sides.classes, palette, strict=True)),
+        "neighbours": [(name, neighbour_rows(of)) for name, of in neighbours.items()],
+        "labelled": any(of.labels is not None for of in neighbours.values()),
+        "known": sides.known,
+        "reconstructions": strips([("input", sides.images), *rebuilt])
+        if rebuilt and sides.images is not None
+        else [],
+    }

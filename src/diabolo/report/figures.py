@@ -83,6 +83,7 @@ styled = rc_context(
 
 CURVE_POINTS = 400  # longer curves are averaged in groups
 TILE = 96  # largest side of a reconstruction, pixels
+LEGEND_COLUMNS = 4
 NUMBERED = 20  # classes up to which a confusion matrix can carry its numbers
 
 
@@ -141,7 +142,7 @@ def curves(many: Sequence[Series]) -> Figure:
 @styled
 def budgets(many: Mapping[str, Sequence[Series]]) -> Figure:
     """kNN accuracy in percent over images encoded, the seeds of a row in one colour."""
-    figure = Figure(figsize=(6.5, 3.4))
+    figure = Figure(figsize=(4.8, 3 + 0.16 * -(-len(many) // LEGEND_COLUMNS)))
     axes = figure.add_subplot(xlabel="images encoded, every view counted", ylabel="kNN on validation, %")
     axes.yaxis.grid(color=LIGHT["rule"], linewidth=0.6)
     axes.set_axisbelow(True)
@@ -157,7 +158,8 @@ def budgets(many: Mapping[str, Sequence[Series]]) -> Figure:
                 label=name if i == 0 else None,
             )
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", handlelength=1.2)
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=LEGEND_COLUMNS, handlelength=1.2)
     return figure
 
 
@@ -184,13 +186,22 @@ def scatter(planes: Mapping[str, Array], labels: Array | None, classes: Sequence
         axes = figure.add_subplot(1, len(planes), place, aspect="equal")
         axes.set_title(name)
         axes.set_axis_off()
-        c = LIGHT["accent"] if labels is None else palette[labels]
-        axes.scatter(points[:, 0], points[:, 1], s=5, c=c, alpha=0.8, linewidths=0)
+        _scatter(axes, points, labels, classes)
     if labels is not None and len(classes) <= NUMBERED:
         for name, colour in zip(classes, palette, strict=True):
-            axes.scatter([], [], s=14, color=colour, label=_short(name))
+            axes.scatter([], [], s=14, color=colour, label=short(name))
         handles, names = axes.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=5, handletextpad=0.1)
+    return figure
+
+
+@styled
+def plane(points: Array, labels: Array | None, classes: Sequence[str]) -> Figure:
+    """Points [n, 2], coloured by class, and nothing else."""
+    figure = Figure(figsize=(3.1, 3.1))
+    axes = figure.add_subplot(aspect="equal")
+    axes.set_axis_off()
+    _scatter(axes, points, labels, classes)
     return figure
 
 
@@ -208,7 +219,7 @@ def confusion(counts: Array, classes: Sequence[str]) -> Figure:
     axes.imshow(heat, interpolation="none")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    names = [_short(name) for name in classes]
+    names = [short(name) for name in classes]
     named = range(k) if k <= 2 * NUMBERED else range(0)
     axes.set_xticks(named, names[: len(named)], rotation=90 if max(map(len, names)) > 2 else 0)
     axes.set_yticks(named, names[: len(named)])
@@ -301,6 +312,11 @@ def strip(images: Array) -> Array:
     return canvas.reshape(height, -1, 4)[:, :-gap]
 
 
+def _scatter(axes: Axes, points: Array, labels: Array | None, classes: Sequence[str]) -> None:
+    c = LIGHT["accent"] if labels is None else np.array(colours(len(classes)))[labels]
+    axes.scatter(points[:, 0], points[:, 1], s=5, c=c, alpha=0.8, linewidths=0)
+
+
 def _draw_curve(axes: Axes, one: Series) -> None:
     colour = LIGHT["accent"]
     axes.plot(one.x, one.y, color=colour, linewidth=1.3, solid_joinstyle="round")
@@ -327,5 +343,6 @@ def _thin(values: Array) -> Array:
     return np.array([group.mean() for group in groups if len(group)])
 
 
-def _short(name: str, most: int = 18) -> str:
+def short(name: str, most: int = 18) -> str:
+    """A name cut to so many letters."""
     return name if len(name) <= most else name[: most - 1] + "…"

@@ -16,7 +16,7 @@ LETTER, HEADING = 0.068, 0.22  # of the text, inches
 def grid(rows: Sequence[Array], names: Sequence[str] = (), columns: Sequence[str] = ()) -> Figure:
     """Rows of images [n, C, H, W] in [0, 1], which may differ in n: names at their left, columns' above.
 
-    At most 40 rows are drawn.
+    At most 40 rows are drawn. A column's name may have several lines.
     """
     strips = [strip(row) for row in rows[:MOST_ROWS]]
     height, width = strip(rows[0][:1]).shape[:2]  # of one tile
@@ -28,8 +28,9 @@ def grid(rows: Sequence[Array], names: Sequence[str] = (), columns: Sequence[str
 
     count = (across + gap) // (width + gap)
     inches = min(WIDTH, TILE_WIDTH * count)
+    lines = max((1 + name.count("\n") for name in columns), default=0)
     margin = LETTER * max(map(len, names), default=0) + 0.1
-    size = (inches + margin, inches * len(canvas) / across + (HEADING if columns else 0) + 0.1)
+    size = (inches + margin, inches * len(canvas) / across + HEADING * lines + 0.1)
     figure = Figure(figsize=size)
     axes = figure.add_subplot(anchor="NW")  # so that the names have their margin
     axes.imshow(canvas, interpolation="none")

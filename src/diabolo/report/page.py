@@ -1,9 +1,7 @@
 """The page: what was found of a representation, in one HTML file that needs nothing else to be read."""
 
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +9,16 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from PIL import Image
 
 from diabolo.files import write_bytes, write_text
-from diabolo.report import figures, projection
+from diabolo.report import figures, gallery, projection
 from diabolo.report.figures import Array
+from diabolo.report.gallery import Gallery, Neighbours, Worst, data_uri
 from diabolo.report.measures import Measured
 from diabolo.report.table import number, probe_title, table
 from diabolo.report.templates import template
 
 LAYERS = 8  # in which points are drawn, so that no class lies on top of all others
-FEWEST_POINTS = 5
 
 
 @dataclass(frozen=True)
@@ -83,6 +80,9 @@ class Content:
     latents: Latents | None = None
     similarity: Similarity | None = None
     confusion: Confusion | None = None
+    samples: Sequence[Gallery] = ()
+    neighbours: Neighbours | None = None
+    worst: Worst | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
 
@@ -101,6 +101,9 @@ def write(where: Path, content: Content) -> Path:
         "latents": _latents(folder, content.latents),
         "similarity": _similarity(folder, content.similarity),
         "confusion": _confusion(folder, content.confusion),
+        "samples": [_gallery(folder, one) for one in content.samples],
+        "neighbours": _pictures(folder, "neighbours", content.neighbours, gallery.neighbour_rows),
+        "worst": _pictures(folder, "worst", content.worst, gallery.worst_tiles),
     }
     html = template("run.html").render(
         parts,
@@ -128,18 +131,30 @@ def _curves(folder: Path | None, metrics: Sequence[Mapping[str, Any]]) -> list[d
     ]
 
 
-def _reconstructions(folder: Path | None, images: Reconstructions | None) -> dict[str, str]:
+def _reconstructions(folder: Path | None, images: Reconstructions | None) -> list[tuple[str, str]]:
     if images is None:
-        return {}
+        return []
     rows = {"Input": images.input, "View": images.view, "Output": images.output}
     shown = {name: row for name, row in rows.items() if row is not None}
     _save(folder, "reconstructions", figures.reconstructions(shown), kinds=("png",))
-    return {name: _data_uri("png", _png(figures.strip(row))) for name, row in shown.items()}
+    return gallery.strips(list(shown.items()))
+
+
+def _gallery(folder: Path | None, one: Gallery) -> dict[str, Any]:
+    _save(folder, one.name, gallery.drawn(one), kinds=("png",))
+    return {"title": one.title, "note": one.note, "strips": gallery.strips(one.rows)}
+
+
+def _pictures(folder: Path | None, name: str, what: Any, lay_out: Callable[[Any], list[Any]]) -> list[Any]:
+    if what is None:
+        return []
+    _save(folder, name, gallery.drawn(what), kinds=("png",))
+    return lay_out(what)
 
 
 def _latents(folder: Path | None, latents: Latents | None) -> dict[str, Any]:
     """What the template draws: planes of points, drawn in layers and by class, in the order of the sprite."""
-    if latents is None or len(latents.features) < FEWEST_POINTS:
+    if latents is None or len(latents.features) < projection.FEWEST:
         return {}
     chosen = projection.choose(len(latents.features))
     groups = np.zeros(len(chosen), dtype=int) if latents.labels is None else latents.labels[chosen]
@@ -167,7 +182,7 @@ def _latents(folder: Path | None, latents: Latents | None) -> dict[str, Any]:
         "legend": [] if labels is None else list(zip(latents.classes, colours, strict=True)),
         "groups": [int(groups[run]) for run in runs],
         "planes": {name: _dots(points, runs) for name, points in planes.items()},
-        "sprite": None if thumbnails is None else _data_uri("webp", projection.sprite(thumbnails[chosen])),
+        "sprite": None if thumbnails is None else data_uri("webp", projection.sprite(thumbnails[chosen])),
         "columns": projection.SPRITE_COLUMNS,
         "rows": -(-len(chosen) // projection.SPRITE_COLUMNS),
         "aspect": 1 if thumbnails is None else thumbnails.shape[3] / thumbnails.shape[2],
@@ -200,16 +215,6 @@ def _confusion(folder: Path | None, confusion: Confusion | None) -> dict[str, An
 
 def _yaml(values: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=88) if values else ""
-
-
-def _png(pixels: Array) -> bytes:
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "png", optimize=True)
-    return file.getvalue()
-
-
-def _data_uri(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{b64encode(data).decode()}"
 
 
 def _save(folder: Path | None, name: str, figure: Figure, kinds: Sequence[str] = ("png", "svg")) -> None:

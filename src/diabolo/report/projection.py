@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from diabolo.report.figures import Array, picture, shrink
 
 POINTS = 2000  # more would take t-SNE long, and hide each other
+FEWEST = 5  # that make a picture
 SPRITE_COLUMNS = 50
 SPRITE_TILE = 32  # largest side of a thumbnail, pixels
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -12,7 +13,7 @@ import yaml
 
 from diabolo.data.splits import load
 from diabolo.errors import UserError
-from diabolo.files import write_text
+from diabolo.files import write_json, write_text
 from diabolo.recipe import complete_for, compose
 from diabolo.report import comparison
 from diabolo.studies.columns import COLUMNS
@@ -20,8 +21,10 @@ from diabolo.studies.results import Store
 from diabolo.studies.section import cost_cells
 from diabolo.studies.study import Job, Study, study_from
 from diabolo.studies.table import Cell, Line, StudyTable, table_of
+from diabolo.verbs.budget import epochs_within, seconds_of
 from diabolo.verbs.console import Show
-from diabolo.verbs.illustrate import live_curves
+from diabolo.verbs.illustrate import at_hand, live_curves
+from diabolo.verbs.sides import side_by_side
 from diabolo.verbs.work import share
 
 Views = Literal["none", "simclr", "simvae", "own"]
@@ -33,6 +36,7 @@ def compare(
     *,
     seeds: int = 3,
     epochs: int | None = None,
+    budget: str | None = None,
     views: Views | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
@@ -42,22 +46,28 @@ def compare(
     """Train and score each method with each seed, and write one table.
 
     Encoder, augmentations, epochs, probes and the scored space h are the same for all. data: a name of the
-    catalog or a path. views: a set of augmentations, "own" for those each method brings; by default "simclr"
-    for colours, "simvae" for grey images. settings: keys of the recipe laid over all, such as
-    {"encoder.name": "resnet18"}. out: a folder, by default `comparisons/DATA`; what is finished there is not
-    run again, what was stopped goes on. workers: processes that share the work.
+    catalog or a path. budget: the training time of each run, such as "20m", in place of epochs: each method's
+    pace is measured once, on this machine, and the epochs that the time buys stand in the recipes. views: a
+    set of augmentations, "own" for those each method brings; by default "simclr" for colours, "simvae" for
+    grey images. settings: keys of the recipe laid over all, such as {"encoder.name": "resnet18"}. out: a
+    folder, by default `comparisons/DATA`; what is finished there is not run again, what was stopped goes on.
+    workers: processes that share the work.
 
     Writes `comparison.html`, and small files of each run under `results/` (see docs/files.md).
     """
-    study = _study(data, methods, seeds, epochs, views, settings or {})
     folder = Path("comparisons", Path(data).stem or "data") if out is None else Path(out)
+    study = _study(data, methods, seeds, epochs, views, settings or {})
+    if budget is not None:
+        if "training.epochs" in study.shared:
+            raise UserError("compare: give either --epochs or --budget")
+        study = _within(budget, study, folder, workers, Show(quiet))
     _claim(folder, study)
     store = Store(folder / "results")
     share(study, store, folder / "runs", workers, quiet)
     table = table_of(study, store.results(study))
     show = Show(quiet)
     page = folder / "comparison.html"
-    comparison.write(page, _content(study, store, table))
+    comparison.write(page, _content(study, store, table, folder / "runs"))
     for sentence in _verdict(study, table):
         show.note(sentence)
     show.note(f"comparison: {page}")
@@ -106,6 +116,32 @@ def _study(
     return study
 
 
+def _within(budget: str, study: Study, folder: Path, workers: int, show: Show) -> Study:
+    """The study with the epochs that each method can afford, measured where they are not known yet."""
+    seconds, path = seconds_of(budget), folder / "budget.json"
+    if path.exists():
+        known = json.loads(path.read_text("utf-8"))
+        if (known["seconds"], sorted(known["epochs"])) != (seconds, sorted(study.rows)):
+            raise UserError(f"{folder} holds another comparison (see {path}): choose another --out")
+        epochs = known["epochs"]
+    elif (folder / "study.yaml").exists():
+        raise UserError(
+            f"{folder} holds another comparison (see {folder / 'study.yaml'}): choose another --out"
+        )
+    else:
+        epochs = {}
+        for name in study.rows:
+            recipe = study.recipe(Job(name, 0), {})
+            epochs[name] = epochs_within(seconds, recipe, len(load(recipe.data).train), workers)
+            show.note(f"{name}: {epochs[name]:,} epochs in about {budget}")
+        write_json(path, {"seconds": seconds, "epochs": epochs})
+    rows = {
+        n: replace(row, settings=row.settings | {"training.epochs": epochs[n]})
+        for n, row in study.rows.items()
+    }
+    return replace(study, rows=rows)
+
+
 def _claim(folder: Path, study: Study) -> None:
     """Take a folder for this comparison, or refuse one that another has begun."""
     path, text = folder / "study.yaml", yaml.safe_dump(asdict(study), sort_keys=False, allow_unicode=True)
@@ -114,7 +150,7 @@ def _claim(folder: Path, study: Study) -> None:
     write_text(path, text)
 
 
-def _content(study: Study, store: Store, table: StudyTable) -> comparison.Comparison:
+def _content(study: Study, store: Store, table: StudyTable, runs: Path) -> comparison.Comparison:
     """What the page shows."""
     rows = []
     for line in table.lines:
@@ -128,8 +164,15 @@ def _content(study: Study, store: Store, table: StudyTable) -> comparison.Compar
         titles=[*table.titles, "images", "training"],
         rows=rows,
         curves=live_curves(store.results(study)),
-        protocol=yaml.safe_dump(study.shared, sort_keys=False, allow_unicode=True),
+        sides=side_by_side(at_hand(study, runs)),
+        protocol=yaml.safe_dump(_protocol(study), sort_keys=False, allow_unicode=True),
     )
+
+
+def _protocol(study: Study) -> dict[str, Any]:
+    """What all rows share, and where they were given different epochs, those of each."""
+    own = {name: row.settings["training.epochs"] for name, row in study.rows.items() if row.settings}
+    return study.shared | ({"training.epochs": own} if own else {})
 
 
 def _verdict(study: Study, table: StudyTable) -> list[str]:

@@ -32,7 +32,7 @@ from diabolo.tables import METHODS
 from diabolo.training.loop import Feed
 from diabolo.verbs.console import Show
 from diabolo.verbs.evaluate import score_run, subject_of
-from diabolo.verbs.sitting import train_run, warm_start
+from diabolo.verbs.sitting import Watch, train_run, warm_start
 from diabolo.verbs.supervised import supervised_recipe
 from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
@@ -54,6 +54,7 @@ def fit(
     encoder: nn.Module | None = None,
     transforms: Sequence[View] | None = None,
     evaluate: bool = True,
+    watch: Watch | None = None,
     accelerator: str = "auto",
     devices: int = 1,
     quiet: bool = False,
@@ -65,6 +66,7 @@ def fit(
     recipe: a named recipe, a YAML file, or a mapping. settings: `"key=value"` texts or a mapping, laid over
     the recipe. out: the run folder; by default a new one under `runs/`. resume: continue it.
     init: a run whose weights to start from. encoder, transforms: modules and augmentations of your own.
+    watch: is given each row of metrics.jsonl as it is written; what it raises ends the training.
     accelerator, devices: as in lightning-fabric. Returns the run, whose folder holds everything.
 
     Raises `UserError` for what a user can put right, `Interrupted` after a clean stop on Ctrl-C.
@@ -92,7 +94,7 @@ def fit(
         if run.trained and run.scored:
             show.note("it is trained and scored already")
         if not run.trained:
-            train_run(run, splits, fabric, show)
+            train_run(run, splits, fabric, show, watch)
         if evaluate and fabric.is_global_zero and not run.scored:
             score_run(run, splits, show)
     return run

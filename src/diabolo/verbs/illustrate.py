@@ -25,8 +25,7 @@ SHOWN = 12  # images in a row
 
 def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> None:
     """Draw what the study asks for, of the rows whose first run is at hand; what is drawn already stays."""
-    found = {name: runs / Job(name, 0).name for name in study.rows}
-    at_hand = {name: Run.open(path) for name, path in found.items() if (path / "model.safetensors").exists()}
+    found = at_hand(study, runs)
     if "curves" in study.pictures:
         _curves(study, store)
     draw = {
@@ -36,9 +35,15 @@ def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> N
         "similarity": _similarity,
     }
     for kind in draw.keys() & set(study.pictures):
-        draw[kind](at_hand, store.folder, Show(quiet))
+        draw[kind](found, store.folder, Show(quiet))
     for kind in {"latents", "confusion"} & set(study.pictures):
-        _from_report(kind, at_hand, store.folder)
+        _from_report(kind, found, store.folder)
+
+
+def at_hand(study: Study, runs: Path) -> dict[str, Run]:
+    """The first run of each row, where its trained model is still there."""
+    found = {name: runs / Job(name, 0).name for name in study.rows}
+    return {name: Run.open(path) for name, path in found.items() if (path / "model.safetensors").exists()}
 
 
 def live_curves(results: Sequence[Result]) -> dict[str, list[Series]]:

@@ -16,10 +16,10 @@ from diabolo.methods.base import Generative
 from diabolo.report import page
 from diabolo.report.measures import measures_of
 from diabolo.run import Run, environment
+from diabolo.verbs import gallery
 from diabolo.verbs.console import duration
 from diabolo.verbs.reading import view_of
 
-SHOWN = 12  # reconstructions
 POINTS = 2_000  # in the maps of the latents
 
 
@@ -47,6 +47,9 @@ def write_report(
             latents=_latents(features, test),
             similarity=_similarity(scores["encoder"].get("measures", {}).get("similarity")),
             confusion=_confusion(features, predictions),
+            samples=gallery.samples(run, splits),
+            neighbours=gallery.neighbours(splits, features),
+            worst=gallery.worst(run.method, splits, features),
             recipe=recipe.to_dict(),
             environment=json.loads((run.folder / "environment.json").read_text("utf-8")),
         ),
@@ -72,6 +75,8 @@ def write_page(
             scores=scores,
             latents=_latents(features, None if splits is None else probe_images(splits)[2]),
             confusion=_confusion(features, predictions),
+            neighbours=None if splits is None else gallery.neighbours(splits, features),
+            worst=None if splits is None else gallery.worst(None, splits, features),
             environment=environment(),
         ),
     )
@@ -86,7 +91,8 @@ def _summary(run: Run) -> dict[str, str]:
         "data": f"{recipe.data.name}: {facts.size:,} images of {'×'.join(map(str, facts.shape))}",
         "method": recipe.method["name"],
         "encoder": f"{recipe.encoder['name'] if recipe.encoder else '–'}, {parameters:,} parameters",
-        "budget": f"{recipe.training.epochs} epochs, {rows[-1]['step'] if rows else 0:,} steps "
+        "budget": f"{recipe.training.epochs} epoch{'s' * (recipe.training.epochs != 1)}, "
+        f"{rows[-1]['step'] if rows else 0:,} steps "
         f"of {recipe.training.batch_size * recipe.training.accumulate} images, "
         f"{recipe.views.count} view{'s' * (recipe.views.count > 1)} of each",
         "training time": duration(run.seconds),
@@ -101,7 +107,7 @@ def _reconstructions(run: Run, test: Images) -> page.Reconstructions | None:
     """The first test images, as the encoder saw them and as they came back."""
     if not isinstance(run.method, Generative) or len(test.shape) != 3:
         return None
-    few = test.take(torch.arange(min(SHOWN, len(test))))
+    few = test.take(torch.arange(min(gallery.ACROSS, len(test))))
     view = view_of(run, few, run.recipe.seed)
     seen = few.floats() if view is None else torch.from_numpy(view)
     output = run.method.reconstruct(seen.to(run.device)).cpu().numpy()

@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -30,11 +30,15 @@ from diabolo.training.loop import Event, Feed, compile_step, train
 from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Bar, Show, duration
 
+Watch = Callable[[Mapping[str, Any]], None]
 CURVE_POINTS = 20  # of the live kNN and rank, unless the recipe says how often
 
 
-def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show) -> None:
-    """Train a run from its newest checkpoint, or from its beginning, to its end, and save the model."""
+def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch | None = None) -> None:
+    """Train a run from its newest checkpoint, or from its beginning, to its end, and save the model.
+
+    watch: is given each row of the log; what it raises ends the training.
+    """
     recipe, settings = run.recipe, run.recipe.training
     method = run.build().to(fabric.device)
     saved = run.folder / "checkpoints"
@@ -78,6 +82,8 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show) -> None:
                     write_scalars(board, row)
                     if row["kind"] == "curve":
                         bar.curve(row)
+                    if watch is not None:
+                        watch(row)
                 if due or stop:
                     checkpoints.save(saved, method, optimiser, position)
             if stop:

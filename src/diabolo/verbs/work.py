@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -30,19 +33,35 @@ def work(study: Study, store: Store, runs: Path, quiet: bool = False) -> None:
 
 
 def share(study: Study, store: Store, runs: Path, workers: int, quiet: bool = False) -> None:
-    """Let several processes work on a study; the machine's threads are divided among them."""
+    """Let several processes work on a study."""
+    in_parallel(workers, work, study, store, runs, quiet)
+
+
+def in_parallel(workers: int, function: Callable[..., None], *arguments: Any) -> None:
+    """Call a function in so many processes; the machine's threads are divided among them."""
     if workers == 1:
-        work(study, store, runs, quiet)
+        function(*arguments)
         return
     from torch.multiprocessing.spawn import spawn
 
-    threads = max(1, torch.get_num_threads() // workers)
-    spawn(_worker, (study, store, runs, threads, quiet), nprocs=workers)
+    with threads_each(workers):
+        spawn(_worker, (torch.get_num_threads(), function, arguments), nprocs=workers)
 
 
-def _worker(_: int, study: Study, store: Store, runs: Path, threads: int, quiet: bool) -> None:
+@contextmanager
+def threads_each(workers: int) -> Iterator[None]:
+    """Use as many threads as each of so many workers gets."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // workers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _worker(_: int, threads: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(threads)
-    work(study, store, runs, quiet)
+    function(*arguments)
 
 
 def _try(study: Study, store: Store, job: Job, runs: Path, show: Show) -> bool:

@@ -1,0 +1,1 @@
+"""Tuning: which settings a search tries, and the ledger of its trials."""

@@ -1,0 +1,263 @@
+"""search: the settings of a recipe, chosen by short trainings on validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import yaml
+
+from diabolo.data.splits import load
+from diabolo.errors import UserError, unknown
+from diabolo.evaluation.features import probe_images
+from diabolo.files import write_json, write_text
+from diabolo.generation import Coder, reconstruction_errors
+from diabolo.recipe import Recipe, complete_for, compose, pairs, read_recipe
+from diabolo.report import search as page
+from diabolo.run import Run
+from diabolo.tables import METHODS
+from diabolo.tuning.ledger import REASON, Ledger, Sampler, importances, require_optuna, values_of
+from diabolo.tuning.space import SPACES, Space, corners, default_space, settings_from, space_from
+from diabolo.verbs.console import Show
+from diabolo.verbs.fit import fit
+from diabolo.verbs.reading import splits_of
+from diabolo.verbs.work import in_parallel
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+By = Literal["knn", "reconstruction", "rank"]
+CRITERIA: dict[By, page.Criterion] = {
+    "knn": page.Criterion("kNN on validation", rises=True, scale=100, unit="%"),
+    "reconstruction": page.Criterion("MSE per dimension on validation", rises=False),
+    "rank": page.Criterion("effective rank on validation", rises=True),
+}
+LIVE = {"knn": "knn", "rank": "effective_rank"}  # where the live curve has them
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What determines a search but the number of its trials: all in plain values."""
+
+    recipe: dict[str, Any]
+    space: dict[str, Any]
+    by: By
+    budget: dict[str, Any]
+    sampler: Sampler
+    seed: int
+    prune: bool
+
+    @property
+    def name(self) -> str:
+        """Of the study in the store: another plan is another study."""
+        digest = blake2b(yaml.safe_dump(asdict(self)).encode(), digest_size=5).hexdigest()
+        return f"{Path(self.recipe['data']['name']).stem}-{self.recipe['method']['name']}-{digest}"
+
+    def ledger(self, folder: Path, store: str) -> Ledger:
+        rises = CRITERIA[self.by].rises
+        rest = {"sampler": self.sampler, "seed": self.seed, "prune": self.prune}
+        return Ledger(folder, store, self.name, rises=rises, **rest)  # type: ignore[arg-type]
+
+
+def search(
+    data: str | Path,
+    method: str | None = None,
+    *,
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    space: str | Path | Mapping[str, Any] | None = None,
+    vary: Sequence[str] | Mapping[str, Any] = (),
+    trials: int = 30,
+    epochs: int = 7,
+    limit: int | None = None,
+    by: By | None = None,
+    sampler: Sampler = "tpe",
+    prune: bool = False,
+    settings: Sequence[str] | Mapping[str, Any] = (),
+    seed: int = 0,
+    out: str | Path | None = None,
+    store: str | None = None,
+    workers: int = 1,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Try settings of a recipe in short trainings, and choose the best on validation. Needs Optuna.
+
+    data, method, recipe, settings: as in `fit`. space: a named one, a YAML file, or a mapping of keys of the
+    recipe to lists of values or ranges {low, high, log, step}; vary: the same, laid over it, or alone the
+    whole of it. By default the learning rate, the batch size, and the width of the code or embedding.
+    trials: how many in all, those of a search that was stopped or goes on included. epochs, limit: of each
+    trial, and of the trials only. by: "knn", the last point of the live curve, by default where there are
+    labels; else "reconstruction", the mean squared error on validation, of a method with a decoder; else
+    "rank", the effective rank on validation (RankMe, Garrido et al. 2023). prune: stop a trial whose curve is
+    below the median of those before it. out: a folder, by default `searches/DATA-METHOD`. store: where
+    workers meet, a URL such as sqlite:///file or the file of a journal, by default in `out`.
+
+    Writes `search.json`, which is returned, `best.yaml`, the recipe of the best with its own budget, and
+    `search.html`. The test set is not touched.
+    """
+    require_optuna()
+    show = Show(quiet)
+    for name, number in (("trials", trials), ("epochs", epochs), ("workers", workers)):
+        if number < 1:
+            raise UserError(f"{name} must be at least 1, got {number}")
+    base = _base(data, method, recipe, settings)
+    splits = load(base.data)
+    by = _by(by, base, labelled=all(part.labels is not None for part in probe_images(splits)[:2]))
+    if prune and by not in LIVE:
+        raise UserError(f"prune: only the live curve can be judged early, by knn or rank, not by {by}")
+    values = _values(base, space, vary)
+    budget = {"training.epochs": epochs, "evaluation.live": 1 if prune else epochs}
+    budget |= {} if limit is None else {"data.limit": limit}
+    plan = Plan(base.to_dict(), values, by, budget, sampler, seed, prune)
+    chosen = _check(plan, splits.train.shape)
+    folder = (
+        Path("searches", f"{Path(base.data.name).stem}-{base.method['name']}") if out is None else Path(out)
+    )
+    store = store or str(folder / "trials.journal")
+    _claim(folder, plan, store)
+    in_parallel(workers, work, plan, chosen, trials, folder, store, quiet)
+    return _results(plan, chosen, folder, store, splits.train.shape, show)
+
+
+def work(plan: Plan, space: Space, trials: int, folder: Path, store: str, quiet: bool) -> None:
+    """Do trials until there are as many as asked for."""
+    ledger, show = plan.ledger(folder, store), Show(quiet)
+    while True:
+        with ledger.take(trials, space) as trial:
+            if trial is None:
+                return
+            chosen = settings_from(space, trial.params)
+            show.note(f"trial {trial.number + 1} of {trials}: {page.in_words(chosen)}")
+            _try(plan, ledger, trial, chosen, show)
+
+
+def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], show: Show) -> None:
+    """Train a trial, or go on where it was stopped, and enter what came of it."""
+    from optuna import TrialPruned
+    from optuna.trial import TrialState
+
+    def watch(row: Mapping[str, Any]) -> None:
+        if plan.prune and row["kind"] == "curve":
+            trial.report(row[LIVE[plan.by]], row["epoch"])
+            if trial.should_prune():
+                raise TrialPruned
+
+    folder = ledger.run_of(trial.number)
+    try:
+        recipe = compose([plan.recipe], settings | plan.budget)
+        run = fit(
+            recipe=recipe.to_dict(),
+            out=folder,
+            resume=folder.exists(),
+            evaluate=False,
+            watch=watch,
+            quiet=True,
+        )
+        value = _value(plan.by, run)
+    except TrialPruned:
+        ledger.study.tell(trial, state=TrialState.PRUNED)
+        show.note(f"  trial {trial.number + 1} is below the median: stopped")
+    except UserError as error:
+        trial.set_user_attr(REASON, str(error))
+        ledger.study.tell(trial, state=TrialState.FAIL)
+        show.note(f"  trial {trial.number + 1} failed: {error}")
+    else:
+        ledger.study.tell(trial, value)
+        show.note(f"  trial {trial.number + 1}: {CRITERIA[plan.by].show(value)}")
+
+
+def _value(by: By, run: Run) -> float:
+    """What a trial is chosen by."""
+    if by in LIVE:
+        value = float([row for row in run.metrics if row["kind"] == "curve"][-1][LIVE[by]])
+    else:
+        assert isinstance(run.method, Coder)
+        value = float(np.mean(reconstruction_errors(run.method, splits_of(run).validation)))
+    if not math.isfinite(value):
+        raise UserError(f"{CRITERIA[by].name} is not finite")
+    return value
+
+
+def _base(data: Any, method: str | None, recipe: Any, settings: Sequence[str] | Mapping[str, Any]) -> Recipe:
+    values = recipe if isinstance(recipe, Mapping) else {} if recipe is None else read_recipe(str(recipe))
+    options = {"data": {"name": str(data)}} | ({} if method is None else {"method": method})
+    return compose([values, options], settings)
+
+
+def _values(base: Recipe, space: Any, vary: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """The space in plain values."""
+    varied = dict(vary) if isinstance(vary, Mapping) else pairs(vary, "--vary", "optimiser.lr=[0.001, 0.01]")
+    if space is None:
+        return varied or default_space(base)
+    return (dict(space) if isinstance(space, Mapping) else SPACES.read(str(space))) | varied
+
+
+def _by(by: By | None, base: Recipe, labelled: bool) -> By:
+    """The criterion, if the data and the method have it."""
+    decodes = hasattr(METHODS.load(base.method["name"]), "reconstruct")
+    if by is None:
+        return "knn" if labelled else "reconstruction" if decodes else "rank"
+    if by not in CRITERIA:
+        raise unknown("criterion", by, CRITERIA)
+    if by == "knn" and not labelled:
+        raise UserError(f"by knn: {base.data.name} has no labels: choose by reconstruction or rank")
+    if by == "reconstruction" and not decodes:
+        raise UserError(
+            f"by reconstruction: method '{base.method['name']}' has no decoder: choose by knn or rank"
+        )
+    return by
+
+
+def _check(plan: Plan, shape: tuple[int, ...]) -> Space:
+    """The space, every value of which the recipe takes."""
+    space = space_from(plan.space, "space")
+    for key in plan.budget.keys() & space.keys():
+        raise UserError(f"space: {key} is the budget of the trials, which is the same for all")
+    for settings in corners(space):
+        complete_for(compose([plan.recipe], settings | plan.budget), shape)
+    return space
+
+
+def _claim(folder: Path, plan: Plan, store: str) -> None:
+    """Take a folder for this search. Refuses one that another has begun, and a store that cannot be used."""
+    path, text = folder / "search.yaml", yaml.safe_dump(asdict(plan), sort_keys=False, allow_unicode=True)
+    if path.exists() and path.read_text("utf-8") != text:
+        raise UserError(f"{folder} holds another search (see {path}): choose another --out")
+    plan.ledger(folder, store)
+    write_text(path, text)
+
+
+def _results(
+    plan: Plan, space: Space, folder: Path, store: str, shape: tuple[int, ...], show: Show
+) -> dict[str, Any]:
+    """Write what all trials so far came to."""
+    ledger, criterion = plan.ledger(folder, store), CRITERIA[plan.by]
+    trials = [values_of(t) | {"settings": settings_from(space, t.params)} for t in ledger.trials]
+    done = [trial for trial in trials if trial["state"] == "complete"]
+    if not done:
+        reasons = [trial[REASON] for trial in trials if REASON in trial]
+        raise UserError(f"no trial came to its end{f'; the last: {reasons[-1]}' if reasons else ''}")
+    best = (max if criterion.rises else min)(done, key=lambda trial: trial["value"])
+    found = {
+        "by": plan.by,
+        "best": {key: best[key] for key in ("number", "value", "settings")},
+        "importance": importances(ledger.study, space),
+        "trials": trials,
+        "format_version": FORMAT_VERSION,
+    }
+    write_json(folder / "search.json", found)
+    recipe = folder / "best.yaml"
+    write_text(recipe, complete_for(compose([plan.recipe], best["settings"]), shape).to_yaml())
+    title = f"{plan.recipe['method']['name']} on {Path(plan.recipe['data']['name']).name}: a search"
+    protocol = yaml.safe_dump(asdict(plan), sort_keys=False, allow_unicode=True)
+    content = page.Content(title, criterion, found, space, f"diabolo fit --recipe {recipe}", protocol)
+    page.write(folder / "search.html", content)
+    for sentence in content.verdict:
+        show.note(sentence)
+    show.note(f"{content.command}; page: {folder / 'search.html'}")
+    return found
