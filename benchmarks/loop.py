@@ -1,16 +1,16 @@
-"""What the training loop costs beside the bare step it exists for.
+"""What the training loop costs beside the bare step it exists for, and how near that is to the machine.
 
-    python benchmarks/loop.py --data mnist --method vae
-    python benchmarks/loop.py --data cifar10 --method simclr
+    python benchmarks/loop.py
+    python benchmarks/loop.py --case "SimCLR, quarter ResNet-18" --precision float32
 
 The bare step is forward, backward and optimiser on one fixed batch, already augmented. The loop is what
 `diabolo fit` runs: index, views, the same step through lightning-fabric, the meter, the progress bar and the
-log. Both take the same number of steps in one process, interleaved; the ratio of their medians is printed as
-JSON, with the share that views alone take.
+log. Both take the same number of steps in one process, interleaved. The peak is a product of square matrices
+in the same precision, measured between the turns; a step's share of it counts multiplications and additions
+of its matrix products and convolutions, forward and backward.
 """
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
@@ -18,60 +18,115 @@ from tempfile import TemporaryDirectory
 
 import torch
 from lightning_fabric import Fabric
+from page import keep
+from torch.utils.flop_counter import FlopCounterMode
 
 from diabolo.data.splits import load
 from diabolo.methods.build import build_method, facts_of
+from diabolo.precision import fabric_precision
 from diabolo.recipe import Recipe, complete_for, compose
-from diabolo.run import Run, environment
+from diabolo.run import Run
 from diabolo.tables import OPTIMISERS, SCHEDULES
 from diabolo.training.loop import Feed, compile_step, train
 from diabolo.training.meter import Position
 from diabolo.verbs.console import Bar, Show
 from diabolo.views.pipeline import build_pipelines
 
+QUARTER = {"name": "resnet18", "stem": "cifar", "width": 0.25}
+CASES = {
+    "VAE, MLP, MNIST": {
+        "data.name": "mnist",
+        "data.normalise": False,
+        "encoder": {"name": "mlp", "widths": [500, 500, 2000]},
+        "method": {"name": "vae", "latent": 10},
+        "training.batch_size": 128,
+    },
+    "AE, small conv, Fashion-MNIST": {
+        "data.name": "fashion-mnist",
+        "data.normalise": False,
+        "encoder": {"name": "conv", "filters": [8, 16, 32]},
+        "method": {"name": "ae", "latent": 20},
+        "training.batch_size": 128,
+    },
+    "AE, quarter ResNet-18, CIFAR-10": {
+        "data.name": "cifar10",
+        "encoder": QUARTER,
+        "method": {"name": "ae", "latent": 64},
+        "decoder": {"name": "resnet", "depth": 18, "stem": "cifar", "width": 0.25},
+        "training.batch_size": 256,
+    },
+    "SimCLR, quarter ResNet-18, CIFAR-10": {
+        "data.name": "cifar10",
+        "encoder": QUARTER,
+        "method": "simclr",
+        "training.batch_size": 256,
+    },
+}
+STEPS = {"mnist": 60, "fashion-mnist": 60, "cifar10": 6}  # of each turn
+SIDE = 2048  # of the matrices whose product is the peak
+
 
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("--data", default="mnist")
-    parser.add_argument("--method", default="vae")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--steps", type=int, default=30, help="of each turn")
+    parser.add_argument("--case", action="append", choices=CASES)
+    parser.add_argument("--precision", action="append", choices=["float32", "bf16"])
     parser.add_argument("--turns", type=int, default=7)
     arguments = parser.parse_args()
-
-    layer = {"data": {"name": arguments.data}, "method": arguments.method, "training": {"epochs": 1000}}
-    recipe = compose([layer], arguments.set)
-    splits = load(recipe.data)
-    recipe = complete_for(recipe, splits.train.shape)
-    with TemporaryDirectory() as folder:
-        times = measure(recipe, splits, Path(folder), arguments.steps, arguments.turns)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    print(
-        json.dumps(
-            {
-                "data": arguments.data,
-                "method": arguments.method,
-                "settings": arguments.set,
-                "batch": recipe.training.batch_size,
-                "views": recipe.views.count,
-                "milliseconds per step": {name: round(1000 * value, 3) for name, value in medians.items()},
-                "loop / bare": round(medians["loop"] / medians["bare"], 3),
-                "environment": environment(),
-            },
-            indent=2,
-        )
+    rows = []
+    for name in arguments.case or CASES:
+        for precision in arguments.precision or ["float32", "bf16"]:
+            recipe = compose([{"training": {"epochs": 1000, "precision": precision}}], CASES[name])
+            splits = load(recipe.data)
+            recipe = complete_for(recipe, splits.train.shape)
+            with TemporaryDirectory() as folder:
+                steps = STEPS[recipe.data.name]
+                times, operations = measure(recipe, splits, Path(folder), steps, arguments.turns)
+            bare, loop, views, product = (statistics.median(of) for of in times.values())
+            images = recipe.training.batch_size * recipe.views.count / loop
+            share = operations / bare / (2 * SIDE**3 / product)
+            cells = [f"{1000 * seconds:.1f}" for seconds in (bare, loop, views)]
+            rows.append(
+                [name, precision, *cells, f"{loop / bare:.3f}", f"{images:,.0f}", f"{100 * share:.0f} %"]
+            )
+    keep(
+        "loop",
+        "The training loop beside its bare step",
+        f"Medians of {arguments.turns} turns, in milliseconds a step. The share is of the peak of a "
+        f"{SIDE} × {SIDE} matrix product in the same precision.",
+        ["case", "precision", "bare", "loop", "of it views", "loop / bare", "images/s", "of the peak, bare"],
+        rows,
     )
 
 
-def measure(recipe: Recipe, splits, folder: Path, steps: int, turns: int) -> dict[str, list[float]]:
-    """Seconds per step of each way, a value a turn."""
-    fabric = Fabric(accelerator="auto", devices=1, precision=precision(recipe))
+def operations_of(step) -> int:
+    """Multiplications and additions of one step's matrix products and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        next(step)
+    return counter.get_total_flops()
+
+
+def peak(precision: str, device: torch.device):
+    """One product of square matrices a step."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    one, other = (torch.randn(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
+    while True:
+        one @ other
+        yield
+
+
+def measure(
+    recipe: Recipe, splits, folder: Path, steps: int, turns: int
+) -> tuple[dict[str, list[float]], int]:
+    """Seconds per step of each way, a value a turn; and the operations of a step."""
+    fabric = Fabric(accelerator="auto", devices=1, precision=fabric_precision(recipe.training.precision))
     feed = Feed(splits.train, build_pipelines(recipe), recipe.training.batch_size, recipe.seed, fabric.device)
     bare = bare_steps(recipe, splits, feed, fabric)
     looped = looped_steps(recipe, splits, feed, fabric, folder)
     views = views_only(feed)
-    ways = {"bare": bare, "loop": looped, "views": views}
+    product = peak(recipe.training.precision, fabric.device)
+    ways = {"bare": bare, "loop": looped, "views": views, "product": product}
+    operations = operations_of(bare)
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(turns + 1):  # the first warms caches up
         for name, way in ways.items():
@@ -81,11 +136,7 @@ def measure(recipe: Recipe, splits, folder: Path, steps: int, turns: int) -> dic
             synchronise(fabric.device)
             if turn:
                 times[name].append((time.perf_counter() - started) / steps)
-    return times
-
-
-def precision(recipe: Recipe) -> str:
-    return "bf16-mixed" if recipe.training.precision == "bf16" else "32-true"
+    return times, operations
 
 
 def prepared(recipe: Recipe, splits, device: torch.device):

@@ -1,0 +1,57 @@
+"""What the benchmarks share: timing, and the page BENCHMARKS.md with all that was measured."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from diabolo.files import write_json, write_text
+from diabolo.run import environment
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parent.parent / "BENCHMARKS.md"
+HEAD = """# Benchmarks
+
+Written by the scripts in `benchmarks/`: each measures in one process, turn by turn, renews its table
+here, and is repeated by the command above it. Ratios are of medians. They depend on the machine, named
+below each table.
+"""
+
+
+def timed(act: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Wall seconds, processor seconds of all threads, and what `act` returns."""
+    wall, processor = time.perf_counter(), time.process_time()
+    result = act()
+    return time.perf_counter() - wall, time.process_time() - processor, result
+
+
+def keep(name: str, title: str, about: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Keep a table as `results/<name>.json`, print it, and write the page anew."""
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(_quoted, sys.argv[1:])])
+    found = {"title": title, "about": about, "command": command, "columns": columns, "rows": rows}
+    write_json(RESULTS / f"{name}.json", found | {"environment": environment()})
+    files = sorted(RESULTS.glob("*.json"))
+    write_text(PAGE, "\n".join([HEAD, *(_section(json.loads(file.read_text("utf-8"))) for file in files)]))
+    print("\n".join(_table(columns, rows)))
+
+
+def _section(found: dict[str, Any]) -> str:
+    machine = found["environment"]
+    parts = [*machine["gpus"], machine["processor"], f"{machine['cores']} cores"]
+    parts += [f"{name} {machine['packages'][name]}" for name in ("torch", "scikit-learn")]
+    table = "\n".join(_table(found["columns"], found["rows"]))
+    measured = f"Measured on {', '.join(parts)}."
+    return "\n\n".join(
+        [f"## {found['title']}", found["about"], f"    {found['command']}", table, measured, ""]
+    )
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    rule = ["---", *["---:"] * (len(columns) - 1)]
+    return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]
+
+
+def _quoted(argument: str) -> str:
+    return f"'{argument}'" if set(argument) & set(" []{}*") else argument
