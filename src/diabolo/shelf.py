@@ -35,10 +35,10 @@ class Shelf:
 
     def text(self, name: str) -> str:
         """The text of a file by its name; `UserError` with the nearest name where there is none."""
-        texts = self.texts()
-        if name not in texts:
-            raise unknown(self.kind, name, texts)
-        return texts[name]
+        file = resources.files("diabolo") / self.folder / f"{name.replace(self.between, '/')}.yaml"
+        if ".." in name or not file.is_file():
+            raise unknown(self.kind, name, self.texts())
+        return file.read_text("utf-8")
 
     def read(self, name: str) -> dict[str, Any]:
         """The values of a file by its name, or of the user's own by its path, which ends in .yaml or .yml."""
