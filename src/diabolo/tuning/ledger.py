@@ -92,7 +92,10 @@ class Ledger:
                     lock.acquire(timeout=0)
                 except Timeout:
                     continue
-                return Trial(self.study, trial._trial_id), lock
+                # whoever held it may have ended it since the trials were read
+                if not self.study.get_trials(deepcopy=False)[trial.number].state.is_finished():
+                    return Trial(self.study, trial._trial_id), lock
+                lock.release()
         return None
 
     def _new(self, space: Space) -> tuple[Trial, FileLock]:

@@ -1,0 +1,42 @@
+"""The ledger: a trial is done by one worker, once."""
+
+from pathlib import Path
+
+from filelock import FileLock
+
+from diabolo.tuning.ledger import Ledger
+from diabolo.tuning.space import space_from
+
+SPACE = space_from({"optimiser.lr": [0.1, 0.2]}, "space")
+
+
+def ledger(folder: Path) -> Ledger:
+    store = str(folder / "trials.journal")
+    return Ledger(folder, store, "name", rises=True, sampler="random", seed=0, prune=False)
+
+
+def test_a_trial_ended_between_the_reading_and_the_taking_is_left_alone(tmp_path: Path, monkeypatch) -> None:
+    one, two = ledger(tmp_path), ledger(tmp_path)
+    with one.take(2, SPACE) as first:
+        assert first is not None
+
+    def ended_meanwhile(number: int) -> FileLock:
+        if number == 0:
+            one.study.tell(first, 0.5)
+        return Ledger._lock(two, number)
+
+    monkeypatch.setattr(two, "_lock", ended_meanwhile)
+    with two.take(2, SPACE) as second:
+        assert second is not None
+        assert second.number == 1
+
+
+def test_what_a_worker_left_is_taken_over_unless_another_holds_it(tmp_path: Path) -> None:
+    one, two = ledger(tmp_path), ledger(tmp_path)
+    with one.take(2, SPACE) as first, two.take(2, SPACE) as second:
+        assert first is not None
+        assert second is not None
+        assert (first.number, second.number) == (0, 1)
+    with two.take(2, SPACE) as again:
+        assert again is not None
+        assert again.number == 0
