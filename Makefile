@@ -12,7 +12,7 @@ demo: $(VENV)/.ready
 	$(BIN)/diabolo fit digits --method vae --epochs 100
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -33,12 +33,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
-    config.stash[LEFT_OUT] = sorted({m.args[0] for i in left_out for m in i.iter_markers("data")})
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if names := config.stash.get(LEFT_OUT, []):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if names := [name for name in FOLDERS if not at_hand(name)]:
         terminalreporter.write_line(f"left out, not at hand under DIABOLO_DATA: tests on {', '.join(names)}")
-
-
-LEFT_OUT = pytest.StashKey[list[str]]()

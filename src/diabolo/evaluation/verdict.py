@@ -7,6 +7,8 @@ from typing import Any
 PROBES = {
     "knn": "kNN",
     "linear": "linear",
+    "sgd-linear": "linear by SGD",
+    "adam-linear": "linear by Adam",
     "attributes": "attributes",
 }  # the probes a verdict rests on: cheap, and hard to tune wrong
 

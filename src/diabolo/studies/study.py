@@ -85,12 +85,12 @@ class Study:
         return self.rows[row].seeds or self.seeds
 
     def budget(self, name: str) -> float | None:
-        """Of a row with a named recipe: the share of that recipe's images encoded, every view counted."""
+        """Of a row with a named recipe: the share of that recipe's images encoded, each view counted."""
         row = self.rows[name]
         if row.recipe is None:
             return None
         ours, published = self.recipe(Job(name, 0), {}), compose([read_recipe(row.recipe)], {})
-        passes = [recipe.training.epochs * recipe.views.count for recipe in (ours, published)]
+        passes = [recipe.training.epochs * recipe.encodings for recipe in (ours, published)]
         return passes[0] / passes[1]
 
     def jobs(self) -> Iterator[Job]:
