@@ -43,6 +43,13 @@ def test_a_good_run():
     ]
 
 
+def test_the_papers_own_linear_probes_are_judged_too():
+    rows = {"encoder": entry(60), "random": entry(60)}
+    for row, accuracy in (("encoder", 0.90), ("random", 0.80)):
+        rows[row] |= {"sgd-linear": {"accuracy": accuracy}}
+    assert verdict(rows)[0].endswith("on linear by SGD (90.0 % against 80.0 %)")
+
+
 @pytest.mark.parametrize(
     ("encoder", "words"),
     [

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -120,6 +121,24 @@ def test_pictures_are_drawn_once_from_the_runs_and_shown_in_the_section(tmp_path
     assert {name for name in drawn if drawn[name] != again[name]} == {"curves.png"}  # which may have grown
     text = section("a/study", study, store, [store.folder / "reconstructions.png"])
     assert f"![reconstructions]({store.folder / 'reconstructions.png'})" in text
+
+
+def test_samples_of_each_row_are_drawn_from_its_prior(tmp_path: Path) -> None:
+    rows = {
+        name: {"method": "vae", "settings": {"method.latent": d}} for name, d in (("two", 2), ("four", 4))
+    }
+    shared = VALUES["shared"] | {"evaluation.references": False}
+    study = study_from(
+        VALUES | {"rows": rows, "shared": shared, "seeds": 1, "pictures": ["samples"]}, "digits"
+    )
+    store, runs = Store(tmp_path / "results"), tmp_path / "runs"
+    work(study, store, runs, quiet=True)
+    illustrate(study, store, runs, quiet=True)
+    with Image.open(store.folder / "samples.png") as picture:
+        grey = np.asarray(picture.convert("L"), float)
+    halves = np.array_split(grey, 2)  # a row of images each
+    assert all(half.std() > 20 for half in halves)
+    assert not np.array_equal(*halves)
 
 
 def test_a_damaged_result_is_named(study: Study, tmp_path: Path) -> None:
