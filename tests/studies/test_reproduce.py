@@ -86,6 +86,25 @@ def test_the_better_trial_is_chosen_on_validation(study: Study, tmp_path: Path) 
     assert all(f"latent: {best['method.latent']}" in recipe for recipe in recipes)
 
 
+def test_trials_may_be_drawn_from_a_space_and_judged_by_reconstruction(tmp_path: Path) -> None:
+    row = {"method": "ae", "trials": {"space": "mancini-ae", "number": 3}}
+    shared = VALUES["shared"] | {"evaluation.references": False}
+    study = study_from(
+        VALUES | {"rows": {"AE": row}, "seeds": 1, "by": "reconstruction", "shared": shared}, "s"
+    )
+    store = Store(tmp_path / "results")
+    work(study, store, tmp_path / "runs", quiet=True)
+    errors = [value for _, value in store.trials(study, "AE")]
+    assert len(set(errors)) == 3
+    best = study.rows["AE"].tried[int(np.argmin(errors))]
+    assert store.chosen(study, "AE") == best
+    assert f"latent: {best['method.latent']}\n" in (store.folder / "ae-0.yaml").read_text()
+    text = section("a/study", study, store)
+    assert "Chosen by MSE per dimension on validation:" in text
+    middle = sorted(errors)[1]
+    assert f"3 drawn from mancini-ae: best {min(errors):.3g}, median {middle:.3g}, worst" in text
+
+
 def test_two_workers_give_what_one_gives(study: Study, tmp_path: Path) -> None:
     for workers in (1, 2):
         share(study, Store(tmp_path / f"{workers}"), tmp_path / f"runs{workers}", workers)

@@ -135,7 +135,7 @@ def test_a_study_that_does_not_hold_together_is_refused(changes: dict, words: st
 def test_every_named_study_composes_each_of_its_runs(name: str) -> None:
     study = read_study(name)
     for job in study.jobs():
-        trials = study.rows[job.row].trials
+        trials = study.rows[job.row].tried
         recipe = study.recipe(job, trials[0] if job.trial is None and trials else {})
         assert recipe.seed == job.seed
 

@@ -1,5 +1,6 @@
 """Spaces of a search: what they hold, and that every value of theirs is one that a recipe takes."""
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from diabolo.tuning.space import (
     SPACES,
     corners,
     default_space,
+    draws,
     settings_from,
     space_from,
     suggest,
@@ -108,3 +110,25 @@ def test_what_is_no_dimension_is_refused_by_its_key(value: object, message: str)
         space_from({"optimiser.lr": value}, "space")
     assert str(refusal.value).startswith("space: optimiser.lr: ")
     assert "\n" not in str(refusal.value)
+
+
+def test_draws_fill_the_space_and_repeat() -> None:
+    values = {
+        "training.batch_size": [64, 128],
+        "method.latent": {"low": 4, "high": 64, "log": True},
+        "optimiser.lr": {"low": 1e-4, "high": 1e-2, "log": True},
+        "views.count": {"low": 2, "high": 10, "step": 4},
+        "method.beta": {"low": 0.0, "high": 1.0},
+    }
+    space = space_from(values, "space")
+    found = draws(space, 2000, seed=0)
+    assert found[:30] == draws(space, 30, seed=0)
+    assert found[:30] != draws(space, 30, seed=1)
+    of = {key: np.array([settings[key] for settings in found]) for key in values}
+    assert set(of["training.batch_size"]) == {64, 128}
+    assert set(of["views.count"]) == {2, 6, 10}
+    assert (of["method.latent"].min(), of["method.latent"].max()) == (4, 64)
+    assert all(isinstance(settings["method.latent"], int) for settings in found)
+    for key, middle in (("method.latent", 16), ("optimiser.lr", 1e-3), ("method.beta", 0.5)):
+        assert 0.46 < np.mean(of[key] < middle) < 0.54  # as many below the middle, on a log scale where asked
+    assert 1e-4 <= of["optimiser.lr"].min() < 1.1e-4

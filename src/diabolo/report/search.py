@@ -17,26 +17,10 @@ from diabolo.files import write_text
 from diabolo.report.figures import LIGHT, inline, short, styled
 from diabolo.report.table import number
 from diabolo.report.templates import template
+from diabolo.tuning.criteria import Criterion
 from diabolo.tuning.space import Choice, Range, Space
 
 EDGE = 0.05  # of a range: what is nearer to its end is at the edge
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """What trials are chosen by. scale: what it is multiplied by when shown, in `unit`."""
-
-    name: str
-    rises: bool  # whether more is better
-    scale: float = 1.0
-    unit: str = ""
-
-    @property
-    def title(self) -> str:
-        return f"{self.name}, {self.unit}" if self.unit else self.name
-
-    def show(self, value: float) -> str:
-        return f"{self.name}: {number(self.scale * value)} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -63,7 +47,7 @@ class Content:
         aside = f" ({', '.join(others)})" if others else ""
         sentences = [
             f"Best of {count}{aside}: {in_words(best['settings'])}.",
-            f"{self.criterion.show(best['value'])}.",
+            f"{figure(self.criterion, best['value'])}.",
         ]
         edges = [key for key, dimension in self.space.items() if _at_edge(dimension, best["settings"][key])]
         if edges:
@@ -73,6 +57,11 @@ class Content:
 
 
 STATES = {"pruned": "stopped early", "fail": "failed", "running": "still running"}
+
+
+def figure(criterion: Criterion, value: float) -> str:
+    """A trial's value in a line."""
+    return f"{criterion.name}: {number(criterion.scale * value)} {criterion.unit}".rstrip()
 
 
 def in_words(settings: Mapping[str, Any]) -> str:

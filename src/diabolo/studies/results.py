@@ -18,6 +18,7 @@ from diabolo.evaluation.suite import representations
 from diabolo.files import write_json, write_text
 from diabolo.run import Run
 from diabolo.studies.study import Job, Study
+from diabolo.tuning.criteria import CRITERIA, By
 
 FORMAT_VERSION = 1
 
@@ -57,11 +58,12 @@ class Store:
     def has(self, job: Job) -> bool:
         return self._path(job).exists()
 
+    def keep_trial(self, job: Job, run: Run, by: By, value: float) -> None:
+        """Keep what a trial gave on validation."""
+        self._write(job, {f"validation_{by}": value, "cost": asdict(cost_of(run))})
+
     def keep(self, job: Job, run: Run) -> None:
-        """Keep a scored run, or a trial's figure."""
-        if job.trial is not None:
-            self._write(job, {"validation_knn": _last_point(run), "cost": asdict(cost_of(run))})
-            return
+        """Keep a scored run."""
         write_text(self.folder / f"{job.name}.yaml", run.recipe.to_yaml())
         environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
         self._write(
@@ -76,15 +78,13 @@ class Store:
 
     def chosen(self, study: Study, row: str) -> dict[str, Any]:
         """The settings of the row's best trial, the first among equals; none where it has no trials."""
-        trials = study.rows[row].trials
-        if not trials:
-            return {}
-        found = [self._read(Job(row, 0, i))["validation_knn"] for i in range(len(trials))]
-        return trials[max(range(len(trials)), key=lambda i: found[i])]
+        found = self.trials(study, row)
+        best = max if CRITERIA[study.by].rises else min
+        return best(found, key=lambda trial: trial[1])[0] if found else {}
 
     def ready(self, study: Study, job: Job) -> bool:
         """Whether the trials that a job depends on are done."""
-        trials = len(study.rows[job.row].trials)
+        trials = len(study.rows[job.row].tried)
         return job.trial is not None or all(self.has(Job(job.row, 0, i)) for i in range(trials))
 
     def results(self, study: Study) -> list[Result]:
@@ -99,10 +99,10 @@ class Store:
         return found
 
     def trials(self, study: Study, row: str) -> list[tuple[dict[str, Any], float]]:
-        """The row's finished trials: settings, and kNN accuracy on validation."""
-        jobs = [Job(row, 0, i) for i in range(len(study.rows[row].trials))]
+        """The row's finished trials: settings, and what each gave on validation."""
+        jobs = [Job(row, 0, i) for i in range(len(study.rows[row].tried))]
         return [
-            (study.rows[row].trials[i], self._read(job)["validation_knn"])
+            (study.rows[row].tried[i], self._read(job)[f"validation_{study.by}"])
             for i, job in enumerate(jobs)
             if self.has(job)
         ]
@@ -143,9 +143,3 @@ def curve_of(run: Run) -> list[tuple[int, float]]:
         for row in run.metrics
         if row["kind"] == "curve" and "knn" in row
     ]
-
-
-def _last_point(run: Run) -> float:
-    if not (points := curve_of(run)):
-        raise UserError(f"{run.folder}: no kNN on validation to choose a trial by: it needs labels")
-    return points[-1][1]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from diabolo.studies.results import Store
-from diabolo.studies.study import Settings, Study
+from diabolo.studies.study import Row, Settings, Study
 from diabolo.studies.table import Judged, Line, StudyTable, table_of
+from diabolo.tuning.criteria import CRITERIA, Criterion
 
 COSTS = ("images encoded", "steps", "training")
 BOLD = "Bold: the best of a column, and what its seeds cannot tell from it."
@@ -69,13 +71,24 @@ def _footnote(table: StudyTable) -> str:
 
 
 def _choices(study: Study, store: Store) -> str:
-    lines = []
+    criterion, lines = CRITERIA[study.by], []
     for name, row in study.rows.items():
         trials = store.trials(study, name)
-        if trials and len(trials) == len(row.trials):
-            tried = "; ".join(f"{_settings(s)}: {100 * knn:.1f}" for s, knn in trials)
-            lines.append(f"- {name}: {_settings(store.chosen(study, name))} ({tried})")
-    return "\n".join(["Chosen by kNN accuracy on validation, in percent:", "", *lines]) if lines else ""
+        if trials and len(trials) == len(row.tried):
+            lines.append(
+                f"- {name}: {_settings(store.chosen(study, name))} ({_tried(row, trials, criterion)})"
+            )
+    return "\n".join([f"Chosen by {criterion.title}:", "", *lines]) if lines else ""
+
+
+def _tried(row: Row, trials: Sequence[tuple[Settings, float]], criterion: Criterion) -> str:
+    """What each trial gave; of many that were drawn, the best, the median and the worst."""
+    values = [criterion.scale * value for _, value in trials]
+    if isinstance(row.trials, list):
+        return "; ".join(f"{_settings(s)}: {value:.3g}" for (s, _), value in zip(trials, values, strict=True))
+    best, worst = sorted((min(values), max(values)), reverse=criterion.rises)
+    drawn = f"{len(values)} drawn from {row.trials.space}"
+    return f"{drawn}: best {best:.3g}, median {median(values):.3g}, worst {worst:.3g}"
 
 
 def _settings(settings: Settings) -> str:

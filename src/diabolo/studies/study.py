@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from diabolo.errors import UserError, unknown
 from diabolo.recipe import Recipe, compose, read_recipe
 from diabolo.shelf import Shelf, parse
 from diabolo.studies.columns import COLUMNS
+from diabolo.tuning.criteria import By
+from diabolo.tuning.space import SPACES, draws, space_from
 
 Picture = Literal["curves", "reconstructions", "samples", "denoised", "similarity", "latents", "confusion"]
 Settings = dict[str, Any]  # keys of the recipe with dots for depth → values
@@ -25,10 +28,25 @@ STRICT = {"extra": "forbid"}  # an unknown key is refused
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draws:
+    """So many trials drawn at random from a space of `diabolo search`."""
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    space: str
+    number: int
+    seed: int = 0
+
+    @cached_property
+    def settings(self) -> list[Settings]:
+        return draws(space_from(SPACES.read(self.space), self.space), self.number, self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of the table: a recipe, and what it changes.
 
-    trials: settings to choose from on validation, by the last point of the live kNN curve.
+    trials: settings to choose from on validation.
     published: figures of the source, by column. unrun: why this row cannot be run.
     """
 
@@ -37,10 +55,15 @@ class Row:
     recipe: str | None = None
     method: str | None = None
     settings: Settings = field(default_factory=dict)
-    trials: list[Settings] = field(default_factory=list)
+    trials: list[Settings] | Draws = field(default_factory=list)
     published: dict[str, float] = field(default_factory=dict)
     seeds: int | None = None
     unrun: str = ""
+
+    @property
+    def tried(self) -> list[Settings]:
+        """The settings of each trial."""
+        return self.trials.settings if isinstance(self.trials, Draws) else self.trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +84,8 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """rows: by name. shared: settings laid over every row's recipe. trial: those of a trial besides.
+    """rows: by name. shared: settings laid over every row's recipe. trial: those of a trial besides. by: what
+    trials are chosen by.
 
     references: the row whose runs bring the reference rows (random encoder, PCA, raw pixels); by default the
     first. columns: of `COLUMNS`. about: paragraphs below the title. pictures: what `reproduce`
@@ -76,6 +100,7 @@ class Study:
     seeds: int = 1
     shared: Settings = field(default_factory=dict)
     trial: Settings = field(default_factory=dict)
+    by: By = "knn"
     references: str | None = None
     claims: list[Claim] = field(default_factory=list)
     about: str = ""
@@ -97,7 +122,7 @@ class Study:
         """Every run of the study, trials before what depends on them, one seed of all rows after another."""
         runnable = {name: row for name, row in self.rows.items() if not row.unrun}
         for name, row in runnable.items():
-            yield from (Job(name, 0, trial) for trial in range(len(row.trials)))
+            yield from (Job(name, 0, trial) for trial in range(len(row.tried)))
         for seed in range(max((self.seeds_of(name) for name in runnable), default=0)):
             yield from (Job(name, seed) for name in runnable if seed < self.seeds_of(name))
 
@@ -109,7 +134,7 @@ class Study:
             layer |= {"method": row.method}
         settings = self.shared | row.settings | {"seed": job.seed}
         if job.trial is not None:
-            settings |= row.trials[job.trial] | self.trial
+            settings |= row.tried[job.trial] | self.trial
         elif job.row == (self.references or next(iter(self.rows))):
             settings |= chosen
         else:

@@ -7,8 +7,10 @@ values between 1 and 10 as between 10 and 100.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diabolo.components import settings_of
@@ -95,12 +97,32 @@ def suggest(space: Space, trial: Trial) -> None:
             trial.suggest_float(key, low, high, log=dimension.log, step=dimension.step)
 
 
+def draws(space: Space, number: int, seed: int) -> list[dict[str, Any]]:
+    """So many settings drawn at random, each key on its own. Floats have three significant digits."""
+    rng = Random(f"draws {seed}")
+    return [{key: _draw(dimension, rng) for key, dimension in space.items()} for _ in range(number)]
+
+
 def settings_from(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
     """What a trial was given, as settings of the recipe in the order of the space."""
     return {
         key: dimension.values[params[key]] if isinstance(dimension, Choice) else params[key]
         for key, dimension in space.items()
     }
+
+
+def _draw(dimension: Range | Choice, rng: Random) -> Any:
+    if isinstance(dimension, Choice):
+        values = list(dimension.values.values())
+        return rng.choice(values)
+    low, high = dimension.low, dimension.high
+    if dimension.step is not None:
+        return low + dimension.step * rng.randrange(math.floor((high - low) / dimension.step) + 1)
+    # an integer has the half unit to either side
+    half = 0.5 if dimension.whole else 0.0
+    low, high = low - half, high + half
+    value = math.exp(rng.uniform(math.log(low), math.log(high))) if dimension.log else rng.uniform(low, high)
+    return round(value) if dimension.whole else float(f"{value:.3g}")
 
 
 def _dimension(value: Any, where: str) -> Range | Choice:

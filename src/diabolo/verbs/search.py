@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
 from diabolo.data.splits import load
 from diabolo.errors import UserError, unknown
 from diabolo.evaluation.features import probe_images
 from diabolo.files import write_json, write_text
-from diabolo.generation import Coder, reconstruction_errors
 from diabolo.recipe import Recipe, complete_for, compose, pairs, read_recipe
 from diabolo.report import search as page
-from diabolo.run import Run
 from diabolo.tables import METHODS
+from diabolo.tuning.criteria import CRITERIA, LIVE, By
 from diabolo.tuning.ledger import REASON, Ledger, Sampler, importances, require_optuna, values_of
 from diabolo.tuning.space import SPACES, Space, corners, default_space, settings_from, space_from
 from diabolo.verbs.console import Show
 from diabolo.verbs.fit import fit
-from diabolo.verbs.reading import splits_of
+from diabolo.verbs.trial import value_of
 from diabolo.verbs.work import in_parallel
 
 if TYPE_CHECKING:
     from optuna import Trial
 
-By = Literal["knn", "reconstruction", "rank"]
-CRITERIA: dict[By, page.Criterion] = {
-    "knn": page.Criterion("kNN on validation", rises=True, scale=100, unit="%"),
-    "reconstruction": page.Criterion("MSE per dimension on validation", rises=False),
-    "rank": page.Criterion("effective rank on validation", rises=True),
-}
-LIVE = {"knn": "knn", "rank": "effective_rank"}  # where the live curve has them
 FORMAT_VERSION = 1
 
 
@@ -158,7 +148,7 @@ def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], sho
             watch=watch,
             quiet=True,
         )
-        value = _value(plan.by, run)
+        value = value_of(run, plan.by)
     except TrialPruned:
         ledger.study.tell(trial, state=TrialState.PRUNED)
         show.note(f"  trial {trial.number + 1} is below the median: stopped")
@@ -168,19 +158,7 @@ def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], sho
         show.note(f"  trial {trial.number + 1} failed: {error}")
     else:
         ledger.study.tell(trial, value)
-        show.note(f"  trial {trial.number + 1}: {CRITERIA[plan.by].show(value)}")
-
-
-def _value(by: By, run: Run) -> float:
-    """What a trial is chosen by."""
-    if by in LIVE:
-        value = float([row for row in run.metrics if row["kind"] == "curve"][-1][LIVE[by]])
-    else:
-        assert isinstance(run.method, Coder)
-        value = float(np.mean(reconstruction_errors(run.method, splits_of(run).validation)))
-    if not math.isfinite(value):
-        raise UserError(f"{CRITERIA[by].name} is not finite")
-    return value
+        show.note(f"  trial {trial.number + 1}: {page.figure(CRITERIA[plan.by], value)}")
 
 
 def _base(data: Any, method: str | None, recipe: Any, settings: Sequence[str] | Mapping[str, Any]) -> Recipe:

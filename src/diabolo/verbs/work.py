@@ -15,6 +15,7 @@ from diabolo.studies.results import Store
 from diabolo.studies.study import Job, Study
 from diabolo.verbs.console import Show
 from diabolo.verbs.fit import fit
+from diabolo.verbs.trial import value_of
 
 PAUSE = 5.0  # seconds between looks at what others are doing
 
@@ -85,7 +86,10 @@ def _try(study: Study, store: Store, job: Job, runs: Path, show: Show) -> bool:
                 evaluate=job.trial is None,
                 quiet=show.console.quiet,
             )
-            store.keep(job, run)
+            if job.trial is None:
+                store.keep(job, run)
+            else:
+                store.keep_trial(job, run, study.by, value_of(run, study.by))
         return True
     finally:
         lock.release()

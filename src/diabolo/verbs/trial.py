@@ -1,0 +1,33 @@
+"""The figure a trial is chosen by, read from its run."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from diabolo.errors import UserError
+from diabolo.generation import Coder, reconstruction_errors
+from diabolo.run import Run
+from diabolo.tuning.criteria import CRITERIA, LIVE, By
+from diabolo.verbs.reading import splits_of
+
+
+def value_of(run: Run, by: By) -> float:
+    """The last point of the live curve; for reconstruction, the mean squared error on validation.
+
+    Raises `UserError` where the run has none: no labels, or no decoder.
+    """
+    if by in LIVE:
+        points = [row[LIVE[by]] for row in run.metrics if row["kind"] == "curve" and LIVE[by] in row]
+        if not points:
+            raise UserError(f"{run.folder}: its curve has no {CRITERIA[by].name}, to choose by: no labels?")
+        value = float(points[-1])
+    elif isinstance(run.method, Coder):
+        value = float(np.mean(reconstruction_errors(run.method, splits_of(run).validation)))
+    else:
+        method = run.recipe.method["name"]
+        raise UserError(f"{run.folder}: {method} has no decoder, to choose by reconstruction")
+    if not math.isfinite(value):
+        raise UserError(f"{CRITERIA[by].name} is not finite")
+    return value
