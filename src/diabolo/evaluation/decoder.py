@@ -20,12 +20,14 @@ from diabolo.seeds import generator, seed_for
 from diabolo.tables import DECODERS, ENCODERS
 
 EPOCHS, BATCH_SIZE, LR = 20, 128, 1e-3
+FLOOR = 0.1  # of the dimensions' typical deviation
 
 
 class Decoded(nn.Module):
     """A frozen method whose representation is a code that can be decoded.
 
-    The decoder sees each dimension with mean 0 and deviation 1 on train; a dead dimension stays 0.
+    The decoder sees each dimension with mean 0 and deviation 1 on train. One that hardly varies there keeps
+    less, lest the few images that excite it be far from all that the decoder knows; a dead one stays 0.
     """
 
     mean: Tensor
@@ -103,7 +105,8 @@ def fit_decoder(
     z = torch.from_numpy(extract(decoded.represent, train, device=device)).to(device)
     std, mean = torch.std_mean(z, 0, correction=0)
     decoded.mean.copy_(mean)
-    decoded.scale.copy_(torch.where(std > 0, 1 / std, 0))
+    floor = FLOOR * std.square().mean().sqrt()
+    decoded.scale.copy_(torch.where(std > 0, 1 / std.maximum(floor), 0))
     optimiser = torch.optim.Adam(decoded.decoder.parameters(), lr=lr, fused=True)
     steps = epochs * -(-len(train) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
