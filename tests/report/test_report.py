@@ -103,17 +103,17 @@ def full() -> Content:
         scores={
             "ae h": {
                 "width": 8,
-                "effective_rank": 6.54,
+                "centred_rank": 6.54,
                 "linear": {"accuracy": 0.9},
                 "knn": {"accuracy": 0.80},
             },
             "ae z": {
                 "width": 4,
-                "effective_rank": 3.1,
+                "centred_rank": 3.1,
                 "linear": {"accuracy": 0.85},
                 "knn": {"accuracy": 0.81},
             },
-            "pixels": {"width": 1064, "effective_rank": None, "linear": {"accuracy": 0.95}},
+            "pixels": {"width": 1064, "centred_rank": None, "linear": {"accuracy": 0.95}},
             "format_version": 1,
         },
         measures=[

@@ -63,7 +63,7 @@ class Content:
     """Everything a report can show. What is missing leaves its section out.
 
     summary: the key facts, name → value. verdict: sentences, the most important first.
-    scores: as in `scores.json`, the run's own first: representation → {"width", "effective_rank",
+    scores: as in `scores.json`, the run's own first: representation → {"width", "centred_rank",
         probe: {"accuracy"}}; entries of another kind are ignored.
     references: the names of reference rows, each also with ".space" behind it.
     metrics: the rows of `metrics.jsonl`. recipe, environment: plain values, shown as YAML.

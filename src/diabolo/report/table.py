@@ -70,7 +70,7 @@ def table(scores: Mapping[str, Any], references: Sequence[str] = ()) -> Table:
             name,
             name not in own,
             entry["width"],
-            entry.get("effective_rank"),
+            entry.get("centred_rank"),
             [cell(name, p) for p in probes],
         )
         for name, entry in entries.items()

@@ -38,11 +38,11 @@ class Show:
         table.add_column("width", justify="right")
         for probe in probes:
             table.add_column(f"{probe} %", justify="right")
-        table.add_column("effective rank", justify="right")
+        table.add_column("rank", justify="right")
         for name, entry in rows.items():
             values = [f"{100 * entry[p]['accuracy']:.1f}" if p in entry else "–" for p in probes]
             style = None if name.startswith("encoder") else "dim"
-            table.add_row(name, str(entry["width"]), *values, f"{entry['effective_rank']:.1f}", style=style)
+            table.add_row(name, str(entry["width"]), *values, f"{entry['centred_rank']:.1f}", style=style)
         self.console.print(table)
         for one in measures_of(scores):
             self.note(f"{one.name}: {', '.join(map(str, one.figures))}")
