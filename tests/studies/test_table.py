@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from diabolo.errors import UserError
+from diabolo.studies.columns import COLUMNS
 from diabolo.studies.results import Store
 from diabolo.studies.section import section
 from diabolo.studies.study import Job, named_studies, read_study, study_from
@@ -40,6 +41,24 @@ def test_bold_is_the_best_and_what_the_seeds_cannot_tell_from_it(tmp_path: Path)
     good, bad, _ = table_of(study, Store(tmp_path).results(study)).lines
     assert [cell.best for cell in good.cells] == [False, True, True]
     assert [cell.best for cell in bad.cells] == [False, False, True]  # five points behind; the same error
+
+
+def test_a_column_in_which_rows_do_not_compete_has_no_best(tmp_path: Path, monkeypatch) -> None:
+    planted(tmp_path)
+    study = planted_study()
+    monkeypatch.setitem(COLUMNS, "knn", replace(COLUMNS["knn"], ranked=False))
+    good, *_ = table_of(study, Store(tmp_path).results(study)).lines
+    assert [cell.best for cell in good.cells] == [False, False, True]
+
+
+def test_one_seed_decides_nothing_and_says_so(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.95], [0.010])
+    plant(tmp_path, "bad", [0.50], [0.010])
+    claims = [{"says": "more is better", "rows": ["good"], "over": ["bad"], "columns": ["knn"]}]
+    study = planted_study(claims=claims, seeds=1)
+    text = section("a/study", study, Store(tmp_path))
+    assert "**undecided**: more is better" in text
+    assert "good against bad, kNN %: +45.0 (undecided, one seed)" in text
 
 
 def test_a_claim_is_judged_in_the_column_s_own_direction(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 @dataclass(frozen=True)
 class Column:
     """path: keys into an entry of `scores.json`. scale, digits: how it is printed. rises: more is better.
+    ranked: whether rows compete in it; what describes the data, a baseline or the protocol has no best row.
 
     space: of an entry beside the scored space, from the recipe's `evaluation.also`.
     """
@@ -19,6 +20,7 @@ class Column:
     scale: float = 1.0
     digits: int = 2
     rises: bool = True
+    ranked: bool = True
     space: str = ""
 
     def read(self, scores: Mapping[str, Any], of: str = "encoder") -> float | None:
@@ -48,7 +50,7 @@ COLUMNS = {
     "gmm-nmi": _percent("GMM NMI", "gmm", "nmi"),
     "gmm-ari": _percent("GMM ARI", "gmm", "ari"),
     "kmeans": _percent("k-means", "kmeans", "accuracy"),
-    "rank": Column("rank", ("centred_rank",), digits=1),
+    "rank": Column("rank", ("centred_rank",), digits=1, ranked=False),
     "mse": Column("MSE × 10³", ("measures", "reconstruction", "mse"), 1000, 2, rises=False),
     "mse-shuffled": Column("MSE × 10³, shuffled", ("measures", "copying", "mse"), 1000, 2, rises=False),
     "psnr": Column("PSNR dB", ("measures", "reconstruction", "psnr")),
@@ -59,15 +61,15 @@ COLUMNS = {
     "style-z": Column("style R², z", ("measures", "style", "z", "mean"), digits=3),
     "nats": Column("−log p, nats", ("measures", "bound", "nats"), rises=False),
     "bits": Column("bits per dimension", ("measures", "bound", "bits_per_dimension"), rises=False),
-    "samples": Column("K", ("measures", "bound", "samples"), digits=0),
+    "samples": Column("K", ("measures", "bound", "samples"), digits=0, ranked=False),
     "mse-to-pca": Column("MSE / PCA's", ("measures", "pca-subspace", "ratio"), digits=3, rises=False),
     "angle": Column("largest angle, °", ("measures", "pca-subspace", "angle"), rises=False),
     "shared": Column("subspace shared", ("measures", "pca-subspace", "shared"), digits=4),
     "denoised": Column("PSNR out, dB", ("measures", "denoising", "psnr_method")),
-    "noisy": Column("PSNR in, dB", ("measures", "denoising", "psnr_in")),
+    "noisy": Column("PSNR in, dB", ("measures", "denoising", "psnr_in"), ranked=False),
     "denoised-gain": Column("gain, dB", ("measures", "denoising", "gain")),
-    "denoised-pca": Column("PCA, dB", ("measures", "denoising", "psnr_pca")),
-    "denoised-wiener": Column("Wiener, dB", ("measures", "denoising", "psnr_wiener")),
+    "denoised-pca": Column("PCA, dB", ("measures", "denoising", "psnr_pca"), ranked=False),
+    "denoised-wiener": Column("Wiener, dB", ("measures", "denoising", "psnr_wiener"), ranked=False),
     "auroc-reconstruction": Column(
         "AUROC reconstruction", ("measures", "anomaly", "reconstruction"), digits=3
     ),

@@ -101,7 +101,7 @@ def _cell(name: str, key: str, values: Mapping[str, Mapping[str, BySeed]]) -> Ce
     sign = 1 if column.rises else -1
     rivals = [of[key] for other, of in values.items() if other != name and of[key]]
     ahead = [sign * (d := paired(rival, own)).mean > d.half for rival in rivals]
-    told = len(own) > 1 and bool(rivals)
+    told = column.ranked and len(own) > 1 and bool(rivals)
     return _shown(own, column, best=told and not any(ahead))
 
 
@@ -136,7 +136,8 @@ def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]]) -> Judged:
         half = "" if math.isinf(difference.half) else f" ± {column.show(difference.half)}"
         mean = f"{'+' if difference.mean >= 0 and other else ''}{column.show(difference.mean)}"
         against = "" if other is None else f" against {other}"
-        texts.append(f"{row}{against}, {column.title}: {mean}{half} ({words[-1]})")
+        word = f"{words[-1]}, one seed" if difference.seeds == 1 else words[-1]
+        texts.append(f"{row}{against}, {column.title}: {mean}{half} ({word})")
     return Judged(claim.says, together(words), texts)
 
 
