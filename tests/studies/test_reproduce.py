@@ -84,6 +84,8 @@ def test_the_better_trial_is_chosen_on_validation(study: Study, tmp_path: Path) 
     assert found[0][1] != found[1][1]
     recipes = [(store.folder / f"vae-{seed}.yaml").read_text() for seed in range(2)]
     assert all(f"latent: {best['method.latent']}" in recipe for recipe in recipes)
+    tried = "; ".join(f"{settings['method.latent']}: {100 * value:#.3g}" for settings, value in found)
+    assert f"- VAE: `method.latent` {best['method.latent']} ({tried})" in section("a/study", study, store)
 
 
 def test_trials_may_be_drawn_from_a_space_and_judged_by_reconstruction(tmp_path: Path) -> None:
@@ -102,7 +104,7 @@ def test_trials_may_be_drawn_from_a_space_and_judged_by_reconstruction(tmp_path:
     text = section("a/study", study, store)
     assert "Chosen by MSE per dimension on validation:" in text
     middle = sorted(errors)[1]
-    assert f"3 drawn from mancini-ae: best {min(errors):.3g}, median {middle:.3g}, worst" in text
+    assert f"3 drawn from mancini-ae: best {min(errors):#.3g}, median {middle:#.3g}, worst" in text
 
 
 def test_two_workers_give_what_one_gives(study: Study, tmp_path: Path) -> None:

@@ -82,13 +82,16 @@ def _choices(study: Study, store: Store) -> str:
 
 
 def _tried(row: Row, trials: Sequence[tuple[Settings, float]], criterion: Criterion) -> str:
-    """What each trial gave; of many that were drawn, the best, the median and the worst."""
+    """What each trial gave, named by its values; of many that were drawn the best, median and worst."""
     values = [criterion.scale * value for _, value in trials]
     if isinstance(row.trials, list):
-        return "; ".join(f"{_settings(s)}: {value:.3g}" for (s, _), value in zip(trials, values, strict=True))
+        return "; ".join(
+            f"{', '.join(map(str, settings.values()))}: {value:#.3g}"
+            for (settings, _), value in zip(trials, values, strict=True)
+        )
     best, worst = sorted((min(values), max(values)), reverse=criterion.rises)
     drawn = f"{len(values)} drawn from {row.trials.space}"
-    return f"{drawn}: best {best:.3g}, median {median(values):.3g}, worst {worst:.3g}"
+    return f"{drawn}: best {best:#.3g}, median {median(values):#.3g}, worst {worst:#.3g}"
 
 
 def _settings(settings: Settings) -> str:
