@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from diabolo.allocator import spare_page_faults
 from diabolo.components import CUSTOM
 from diabolo.data.arrays import to_pixels
 from diabolo.data.images import Images, Splits
@@ -80,6 +81,7 @@ def fit(
     composed = compose([before, values, options], settings)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = _launched(accelerator, devices, fabric_precision(composed.training.precision))
+    spare_page_faults(fabric.device)
     show.console.quiet = quiet or not fabric.is_global_zero
     splits = _splits(data, composed.data)
     for note in splits.notes:
