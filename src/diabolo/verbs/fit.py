@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import nn
 
 from diabolo.allocator import spare_page_faults
@@ -72,7 +74,8 @@ def fit(
     the recipe. out: the run folder; by default a new one under `runs/`. resume: continue it.
     init: a run whose weights to start from. encoder, transforms: modules and augmentations of your own.
     watch: is given each row of metrics.jsonl as it is written; what it raises ends the training.
-    accelerator, devices: as in lightning-fabric. Returns the run, whose folder holds everything.
+    accelerator, devices: as in lightning-fabric; torchrun says itself how many. Returns the run, whose folder
+    holds everything.
 
     Raises `UserError` for what a user can put right, `Interrupted` after a clean stop on Ctrl-C.
     """
@@ -85,6 +88,10 @@ def fit(
     composed = compose([before, values, options], settings)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = _launched(accelerator, devices, composed.training.precision)
+    if composed.training.batch_size % world_size():
+        raise UserError(
+            f"training.batch_size: {composed.training.batch_size} cannot be shared by {world_size()} devices"
+        )
     spare_page_faults(fabric.device)
     show.console.quiet = quiet or not fabric.is_global_zero
     splits = _splits(data, composed.data)
@@ -107,13 +114,21 @@ def fit(
         if not run.trained:
             train_run(run, splits, fabric, show, watch)
         if evaluate and fabric.is_global_zero and not run.scored:
-            score_run(run, splits, show)
+            with alone():  # the other processes are done
+                score_run(run, splits, show)
     return run
 
 
 def _launched(accelerator: str, devices: int, precision: str) -> Fabric:
+    """In as many processes as asked for, started here; or in those that torchrun started, on all nodes."""
+    nodes = 1
+    if TorchElasticEnvironment.detect():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
     try:
-        fabric = Fabric(accelerator=accelerator, devices=devices, precision=fabric_precision(precision))
+        fabric = Fabric(
+            accelerator=accelerator, devices=devices, num_nodes=nodes, precision=fabric_precision(precision)
+        )
         fabric.launch()
     except (ValueError, RuntimeError) as error:  # such a device is not there
         raise UserError(
@@ -192,7 +207,8 @@ def _begun(
         if run.facts != facts:
             raise UserError(f"{found} was started with other data under the same name: choose another --out")
         return found, recipe.training.precision
-    _check(recipe, splits, facts, own)
+    with alone():
+        _check(recipe, splits, facts, own)
     times: dict[str, float] = {}
     if recipe.training.precision == "auto":
         times = step_times(recipe, splits.train, facts, device, own.encoder, own.transforms)
@@ -236,10 +252,6 @@ def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own) -> None:
     """Everything that can be known to fail is refused here, before anything is written."""
     training, evaluation = recipe.training, recipe.evaluation
     _check_labels(recipe, splits)
-    if training.batch_size % world_size():
-        raise UserError(
-            f"training.batch_size: {training.batch_size} cannot be shared by {world_size()} devices"
-        )
     method = build_method(recipe, facts, own.encoder)
     if recipe.init is not None:
         warm_start(method, Path(recipe.init))
@@ -251,7 +263,7 @@ def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own) -> None:
             f"fewer than the {training.accumulate} of one step"
         )
     try:
-        with torch.no_grad(), alone():
+        with torch.no_grad():
             if training.epochs > 0:
                 method(feed(0, 0, 0.0))
             for space in (evaluation.space, *evaluation.also):
