@@ -209,19 +209,25 @@ def test_runs_without_a_name_never_share_a_folder(tmp_path: Path, monkeypatch: p
 
 
 def test_two_devices_train_what_one_does(tmp_path: Path) -> None:
-    start = [sys.executable, "-m", "diabolo", "fit", "digits", "--method", "simclr", *QUICK]
+    start = ["-m", "diabolo", "fit", "digits", "--method", "simclr", *QUICK]
     start += ["--accelerator", "cpu", "--no-evaluate"]
-    outputs = []
-    for devices in ("1", "2"):
-        command = [*start, "--devices", devices, "--out", str(tmp_path / devices)]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    runs = []
+    for name, launcher, options in (
+        ("one", [], []),
+        ("two", [], ["--devices", "2"]),
+        ("torchrun", torchrun, []),
+    ):
+        command = [sys.executable, *launcher, *start, *options, "--out", str(tmp_path / name)]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-        outputs.append(done.stdout.splitlines())
-    assert outputs == [[str(tmp_path / "1")], [str(tmp_path / "2")]]
-    one, two = (Run.open(tmp_path / devices).metrics for devices in ("1", "2"))
-    assert [row["step"] for row in one] == [row["step"] for row in two]
-    losses = [[row["loss"] for row in rows if row["kind"] == "train"] for rows in (one, two)]
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+        assert done.stdout.splitlines() == [str(tmp_path / name)]
+        runs.append(Run.open(tmp_path / name).metrics)
+    one, *others = runs
+    for other in others:
+        assert [row["step"] for row in one] == [row["step"] for row in other]
+        losses = [[row["loss"] for row in rows if row["kind"] == "train"] for rows in (one, other)]
+        np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
 def test_a_warm_start_takes_the_other_run_s_weights(fitted: Path, tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def fit(
         bool, typer.Option("--strict", help="Refuse unreadable files instead of skipping them.")
     ] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    devices: Annotated[int, typer.Option(help="Processes, one a device, that share each batch.")] = 1,
+    devices: Annotated[
+        int, typer.Option(help="Processes, one a device, that share each batch; torchrun says itself.")
+    ] = 1,
     no_evaluate: Annotated[bool, typer.Option("--no-evaluate", help="Train only.")] = False,
     settings: Settings = None,
 ) -> None:
@@ -454,7 +456,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _speaks() -> bool:
     """Whether this is the first of a run's processes: what is said is said once."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 def _fail(message: str, code: int) -> int:

@@ -28,11 +28,11 @@ def rank() -> int:
 def alone() -> Iterator[None]:
     """Compute as one process, for what a single process tries out while the others wait."""
     global _alone
-    _alone = True
+    before, _alone = _alone, True
     try:
         yield
     finally:
-        _alone = False
+        _alone = before
 
 
 def local(x: Tensor) -> Tensor:

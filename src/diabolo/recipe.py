@@ -70,7 +70,7 @@ class Training:
     batch_size: Positive = 128  # examples, over all processes
     accumulate: Positive = 1  # batches per optimiser step
     clip: Annotated[float, Gt(0)] | None = None  # largest norm of the gradient
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["float32", "bf16", "auto"] = "float32"  # auto: by a trial; a run's recipe says
     compile: bool = False
     channels_last: bool = True
     log_every: Positive = 50  # steps

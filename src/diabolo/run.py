@@ -69,12 +69,18 @@ class Run:
         return f"Run({str(self.folder)!r}: {self.recipe.method['name']} on {self.recipe.data.name})"
 
     @staticmethod
-    def create(folder: Path, recipe: Recipe, facts: Facts) -> None:
-        """Make a new run folder. Raises `UserError` when there is something already."""
+    def create(
+        folder: Path, recipe: Recipe, facts: Facts, step_times: Mapping[str, float] | None = None
+    ) -> None:
+        """Make a new run folder. Raises `UserError` when there is something already.
+
+        step_times: the seconds of a step in each precision, where that of the recipe was chosen by them.
+        """
         claim(folder)
+        tried = {"step_times": dict(step_times)} if step_times else {}
         # The recipe comes last: a folder without one is no run.
         write_json(folder / "data.json", asdict(facts) | {"format_version": FORMAT_VERSION})
-        write_json(folder / "environment.json", environment())
+        write_json(folder / "environment.json", environment() | tried)
         write_text(folder / "recipe.yaml", recipe.to_yaml())
 
     @classmethod

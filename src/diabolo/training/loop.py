@@ -20,8 +20,9 @@ from diabolo.data.images import Images, as_float
 from diabolo.distributed import local
 from diabolo.errors import UserError
 from diabolo.methods.base import Method, Terms
-from diabolo.recipe import Training
+from diabolo.recipe import Recipe, Training
 from diabolo.seeds import generator, seed_device
+from diabolo.tables import OPTIMISERS
 from diabolo.training.meter import Position
 from diabolo.training.schedules import Constant
 from diabolo.views.pipeline import Batch, Pipeline, make_batch
@@ -61,6 +62,14 @@ class Feed:
         """The whole split in order, without augmentation, in batches [≤ size, *shape]."""
         for start in range(0, len(self.pixels), size):
             yield as_float(self.pixels[start : start + size])
+
+
+def prepare(method: Method, recipe: Recipe) -> Optimizer:
+    """Lay a method out in memory as its recipe says, in place, and build the optimiser of its parameters."""
+    if recipe.training.channels_last:
+        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    groups = method.parameter_groups(recipe.optimiser["weight_decay"])
+    return OPTIMISERS.build(recipe.optimiser, groups=groups)
 
 
 def compile_step(method: Method, pipelines: Sequence[Pipeline]) -> None:

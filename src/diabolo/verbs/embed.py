@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diabolo.allocator import spare_page_faults
 from diabolo.data.images import Images
 from diabolo.errors import UserError
 from diabolo.files import write_arrays
@@ -30,6 +31,7 @@ def embed(
     """
     show = Show(quiet)
     run = opened(run)
+    spare_page_faults(run.device)
     if out is not None and Path(out).suffix != ".npz":
         raise UserError(f"{out}: the output is an array file: name it with .npz")
     if not isinstance(data, Images):

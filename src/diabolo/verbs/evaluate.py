@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from diabolo.allocator import spare_page_faults
 from diabolo.components import CUSTOM
 from diabolo.data.images import Splits
 from diabolo.errors import UserError
@@ -22,7 +23,7 @@ from diabolo.evaluation.suites import Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
 from diabolo.recipe import Evaluation, Recipe
-from diabolo.run import Own, Run
+from diabolo.run import Own, Run, default_device
 from diabolo.tables import MEASURES, PROBES
 from diabolo.training.loop import Feed
 from diabolo.training.untrained import estimate_statistics
@@ -67,6 +68,7 @@ def evaluate(
     """
     if suite is not None and (probes is not None or measures is not None):
         raise UserError("score by a suite, or by single probes and measures: not by both")
+    spare_page_faults(default_device())
     show, strict = Show(quiet), suite is None
     if isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir()):
         run = opened(what)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import nn
 
+from diabolo.allocator import spare_page_faults
 from diabolo.components import CUSTOM
 from diabolo.data.arrays import to_pixels
 from diabolo.data.images import Images, Splits
@@ -30,12 +34,15 @@ from diabolo.recipe import Data, Recipe, complete_for, compose, read_recipe
 from diabolo.run import Own, Run, TakenError
 from diabolo.tables import METHODS
 from diabolo.training.loop import Feed
+from diabolo.training.trial import faster, step_times
 from diabolo.verbs.console import Show
 from diabolo.verbs.evaluate import score_run, subject_of
 from diabolo.verbs.sitting import Watch, train_run, warm_start
 from diabolo.verbs.supervised import supervised_recipe
 from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
+
+Begun = tuple[Path, str]  # the folder of a run, and its precision
 
 
 @flushed_denormals()
@@ -67,7 +74,8 @@ def fit(
     the recipe. out: the run folder; by default a new one under `runs/`. resume: continue it.
     init: a run whose weights to start from. encoder, transforms: modules and augmentations of your own.
     watch: is given each row of metrics.jsonl as it is written; what it raises ends the training.
-    accelerator, devices: as in lightning-fabric. Returns the run, whose folder holds everything.
+    accelerator, devices: as in lightning-fabric; torchrun says itself how many. Returns the run, whose folder
+    holds everything.
 
     Raises `UserError` for what a user can put right, `Interrupted` after a clean stop on Ctrl-C.
     """
@@ -79,14 +87,24 @@ def fit(
     options = _options(data, method, epochs, limit, seed, init, own)
     composed = compose([before, values, options], settings)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = _launched(accelerator, devices, fabric_precision(composed.training.precision))
+    fabric = _launched(accelerator, devices, composed.training.precision)
+    if composed.training.batch_size % world_size():
+        raise UserError(
+            f"training.batch_size: {composed.training.batch_size} cannot be shared by {world_size()} devices"
+        )
+    spare_page_faults(fabric.device)
     show.console.quiet = quiet or not fabric.is_global_zero
     splits = _splits(data, composed.data)
     for note in splits.notes:
         show.note(note)
     composed = complete_for(composed, splits.train.shape)
     facts = facts_of(splits)
-    folder = _once(fabric, lambda: _folder(composed, splits, facts, out, resume, own))
+    folder, precision = _once(
+        fabric, lambda: _begun(composed, splits, facts, out, resume, own, fabric.device, show)
+    )
+    if composed.training.precision == "auto":
+        composed = _in_precision(composed, precision)
+        fabric = _launched(accelerator, devices, precision)  # in the processes that are there already
     run = Run(folder, composed, facts, own)
     run.device = fabric.device
     show.note(f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {folder}")
@@ -96,13 +114,21 @@ def fit(
         if not run.trained:
             train_run(run, splits, fabric, show, watch)
         if evaluate and fabric.is_global_zero and not run.scored:
-            score_run(run, splits, show)
+            with alone():  # the other processes are done
+                score_run(run, splits, show)
     return run
 
 
-def _launched(accelerator: str, devices: int, precision: Any) -> Fabric:
+def _launched(accelerator: str, devices: int, precision: str) -> Fabric:
+    """In as many processes as asked for, started here; or in those that torchrun started, on all nodes."""
+    nodes = 1
+    if TorchElasticEnvironment.detect():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
     try:
-        fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+        fabric = Fabric(
+            accelerator=accelerator, devices=devices, num_nodes=nodes, precision=fabric_precision(precision)
+        )
         fabric.launch()
     except (ValueError, RuntimeError) as error:  # such a device is not there
         raise UserError(
@@ -119,7 +145,7 @@ def _splits(data: Any, settings: Data) -> Splits:
     return split(Parts(data), settings) if isinstance(data, Images) else load(settings)
 
 
-def _once(fabric: Fabric, choose: Callable[[], Path]) -> Path:
+def _once(fabric: Fabric, choose: Callable[[], Begun]) -> Begun:
     """Let the first process choose, and tell the others, of its refusal too."""
     outcome: Any = None
     if fabric.is_global_zero:
@@ -159,29 +185,50 @@ def _set(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _folder(
-    recipe: Recipe, splits: Splits, facts: Facts, out: str | Path | None, resume: bool, own: Own
-) -> Path:
-    """The folder of the run to resume, or a new one, made after everything that may fail was tried."""
+def _begun(
+    recipe: Recipe,
+    splits: Splits,
+    facts: Facts,
+    out: str | Path | None,
+    resume: bool,
+    own: Own,
+    device: torch.device,
+    show: Show,
+) -> Begun:
+    """The run to resume, or a new one, made after everything that may fail was tried."""
     if resume and (found := _started(recipe, out)) is not None:
         run = Run.open(found)
+        if recipe.training.precision == "auto":  # it was chosen when the run was started
+            recipe = _in_precision(recipe, run.recipe.training.precision)
         if differs := _difference(run.recipe.to_dict(), recipe.to_dict()):
             raise UserError(
                 f"{found} was started with {differs}: resume with the same, or choose another --out"
             )
         if run.facts != facts:
             raise UserError(f"{found} was started with other data under the same name: choose another --out")
-        return found
-    _check(recipe, splits, facts, own)
+        return found, recipe.training.precision
+    with alone():
+        _check(recipe, splits, facts, own)
+    times: dict[str, float] = {}
+    if recipe.training.precision == "auto":
+        times = step_times(recipe, splits.train, facts, device, own.encoder, own.transforms)
+        recipe = _in_precision(recipe, faster(times))
+        tried = ", ".join(f"{name} {1000 * seconds:.3g} ms" for name, seconds in times.items())
+        show.note(f"precision {recipe.training.precision}{tried and f': a step takes {tried}'}")
     for folder in [Path(out)] if out is not None else _names(recipe):
         try:
-            Run.create(folder, recipe, facts)
+            Run.create(folder, recipe, facts, times)
         except TakenError:
             if out is not None:
                 raise
         else:
-            return folder
+            return folder, recipe.training.precision
     raise AssertionError("names do not end")
+
+
+def _in_precision(recipe: Recipe, precision: str) -> Recipe:
+    training: Any = {"precision": precision}
+    return replace(recipe, training=replace(recipe.training, **training))
 
 
 def _names(recipe: Recipe) -> Iterator[Path]:
@@ -205,10 +252,6 @@ def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own) -> None:
     """Everything that can be known to fail is refused here, before anything is written."""
     training, evaluation = recipe.training, recipe.evaluation
     _check_labels(recipe, splits)
-    if training.batch_size % world_size():
-        raise UserError(
-            f"training.batch_size: {training.batch_size} cannot be shared by {world_size()} devices"
-        )
     method = build_method(recipe, facts, own.encoder)
     if recipe.init is not None:
         warm_start(method, Path(recipe.init))
@@ -220,7 +263,7 @@ def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own) -> None:
             f"fewer than the {training.accumulate} of one step"
         )
     try:
-        with torch.no_grad(), alone():
+        with torch.no_grad():
             if training.epochs > 0:
                 method(feed(0, 0, 0.0))
             for space in (evaluation.space, *evaluation.also):

@@ -24,9 +24,9 @@ from diabolo.files import read_tensors
 from diabolo.methods.base import Method
 from diabolo.networks import norm
 from diabolo.run import Run
-from diabolo.tables import OPTIMISERS, SCHEDULES
+from diabolo.tables import SCHEDULES
 from diabolo.training import checkpoints
-from diabolo.training.loop import Event, Feed, compile_step, train
+from diabolo.training.loop import Event, Feed, compile_step, prepare, train
 from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Bar, Show, duration
 
@@ -44,12 +44,9 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
     saved = run.folder / "checkpoints"
     if recipe.init is not None and not any(saved.glob("*.safetensors")):
         warm_start(method, Path(recipe.init))
-    if settings.channels_last:
-        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if method.needs.synchronise and world_size() > 1:
         norm.synchronise(method)
-    groups = method.parameter_groups(recipe.optimiser["weight_decay"])
-    optimiser = OPTIMISERS.build(recipe.optimiser, groups=groups)
+    optimiser = prepare(method, recipe)
     position = checkpoints.load(saved, method, optimiser)
     pipelines = run.pipelines()
     feed = Feed(splits.train, pipelines, settings.batch_size, recipe.seed, fabric.device)
