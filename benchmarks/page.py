@@ -14,9 +14,9 @@ RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "BENCHMARKS.md"
 HEAD = """# Benchmarks
 
-Written by the scripts in `benchmarks/`: each measures in one process, turn by turn, renews its table
-here, and is repeated by the command above it. Ratios are of medians. They depend on the machine, named
-below each table.
+Written by the scripts in `benchmarks/`: each measures in one run, turn by turn, renews its table here, and
+is repeated by the command above it. Ratios are of medians. They depend on the machine, named below each
+table.
 """
 
 
