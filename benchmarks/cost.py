@@ -29,7 +29,7 @@ from lightning_fabric import Fabric
 from loop import prepared, synchronise
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from page import keep
 from scipy.optimize import nnls
 
@@ -237,7 +237,7 @@ def share(steps: int, barrier: Any, folder: Path) -> None:
 
 
 IMAGES = (1000, 3000, 10_000, 30_000, 100_000, 300_000)
-SIDES = (28, 56, 112, 168, 224)
+SIDES = (28, 48, 80, 136, 224)
 VIEWS = (1, 2, 4, 8, 16)
 WIDTHS = (8, 32, 128, 512, 2048)
 CURVES = {
@@ -277,10 +277,10 @@ def main() -> None:
                 curve.against,
                 f"{at[name][0]:,} – {at[name][-1]:,}",
                 curve.of,
-                *(f"{amount(seconds[i], 's')}" for i in (0, -1)),
+                f"{amount(seconds[0], 's')} – {amount(seconds[-1], 's')}",
                 told(x, fits[0]),
                 curve.expected[0],
-                *(f"{amount(memories[i], 'B')}" for i in (0, -1)),
+                f"{amount(memories[0], 'B')} – {amount(memories[-1], 'B')}",
                 told(x, fits[1]),
                 curve.expected[1],
             ]
@@ -292,7 +292,7 @@ def main() -> None:
         f"{REPEATS}. Memory is the most that was held beyond the loaded libraries, for workers with them. "
         "p is the exponent of c + b·xᵖ through all points, and beside it what it should be; – where hardly "
         "anything grows. All points are in `benchmarks/results/cost.json`.",
-        ["against", "from – to", "of", "least", "most", "p", "should be", "least", "most", "p", "should be"],
+        ["against", "from – to", "of", "time", "p", "should be", "memory", "p", "should be"],
         rows,
         figure=save(draw(panels), "png"),
         points={name: {"x": at[name], "seconds, bytes": costs[name]} for name in chosen},
@@ -334,7 +334,7 @@ def told(x: np.ndarray, fit: Power) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    return EngFormatter(unit, places=1 if value < 1e4 else 0)(value).replace("-", "−")
+    return EngFormatter(unit, places=1)(value)
 
 
 @styled
@@ -363,8 +363,7 @@ def draw_panel(axes: Axes, curve: Curve, what: str, x: np.ndarray, y: np.ndarray
     middle = np.sqrt(y.max() * y.min())
     half = 10 ** (max(decades, 1) / 2 + 0.15)
     axes.set_ylim(middle / half, middle * half)
-    axes.xaxis.set_major_locator(FixedLocator(x.tolist()))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xticks(x, [f"{value:.0f}".replace("000", "k") for value in x])
     axes.yaxis.set_major_locator(LogLocator(subs=(1,) if decades > 1.3 else (1, 2, 5)))
     axes.yaxis.set_major_formatter(EngFormatter(unit))
     for axis in (axes.xaxis, axes.yaxis):
