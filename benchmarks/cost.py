@@ -6,8 +6,7 @@
 Each point is a process of its own, on synthetic pixels. Times are medians of five. Memory is the most the
 process held beyond what it held when its libraries were loaded (read from Linux's /proc). The exponent is the
 p of c + b·xᵖ, fitted to all points by relative errors: the fixed cost c hides growth at small x. Curves of
-fewer than five points are fitted without c. Where less than a quarter of the largest value grows, none is
-given.
+fewer than five points are fitted without c. Where the fit moves by less than a quarter, none is given.
 """
 
 import argparse
@@ -45,10 +44,12 @@ from diabolo.training.meter import Position
 from diabolo.verbs.work import in_parallel
 from diabolo.views.pipeline import build_pipelines
 
+# What this file imports, directly or not: loaded once, in the process that the points are forked from.
+LIBRARIES = ["torch.utils.flop_counter", "matplotlib.figure", "scipy.optimize", "diabolo.verbs.fit"]
 REPEATS = 5
 SHARED_STEPS = 400  # that the workers divide among them
 EXPONENTS = np.arange(-2, 4, 0.01)
-GROWS = 0.25  # the least share of the largest value that must grow for an exponent to be told
+GROWS = 0.25  # an exponent is told where the fit moves by at least this share of its largest value
 
 VAE: dict[str, Any] = {
     "method": {"name": "vae", "latent": 10},
@@ -291,7 +292,7 @@ def main() -> None:
         "Each point a process of its own, on synthetic images; times are medians of "
         f"{REPEATS}. Memory is the most that was held beyond the loaded libraries, for workers with them. "
         "p is the exponent of c + b·xᵖ through all points, and beside it what it should be; – where hardly "
-        "anything grows. All points are in `benchmarks/results/cost.json`.",
+        "anything moves. All points are in `benchmarks/results/cost.json`.",
         ["against", "from – to", "of", "time", "p", "should be", "memory", "p", "should be"],
         rows,
         figure=save(draw(panels), "png"),
@@ -302,6 +303,7 @@ def main() -> None:
 def measure(at: dict[str, Sequence[int]]) -> dict[str, list[Cost]]:
     """The costs of each curve's points; each process starts from one that has the libraries loaded."""
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
     costs: dict[str, list[Cost]] = {name: [] for name in at}
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
         for name, xs in at.items():
@@ -329,8 +331,8 @@ def power(x: np.ndarray, y: np.ndarray) -> Power:
 
 
 def told(x: np.ndarray, fit: Power) -> str:
-    whole = fit(x).max()
-    return f"{fit.exponent:.2f}".replace("-", "−") if whole - fit.fixed >= GROWS * whole else "–"
+    y = fit(x)
+    return f"{fit.exponent:.2f}".replace("-", "−") if 1 - y.min() / y.max() >= GROWS else "–"
 
 
 def amount(value: float, unit: str) -> str:
@@ -353,8 +355,8 @@ def draw_panel(axes: Axes, curve: Curve, what: str, x: np.ndarray, y: np.ndarray
         ("time", "s", LIGHT["accent"]) if what == "seconds" else ("memory", "B", LIGHT["class-6"])
     )
     exponent = told(x, fit)
-    grows = "hardly grows" if exponent == "–" else f"$p$ = {exponent}"
-    axes.set_title(f"{curve.of}\n{time_or_memory}, {grows}", fontsize=8, parse_math=True)
+    moves = "hardly moves" if exponent == "–" else f"$p$ = {exponent}"
+    axes.set_title(f"{curve.of}\n{time_or_memory}, {moves}", fontsize=8, parse_math=True)
     fine = np.geomspace(x[0], x[-1], 100)
     axes.plot(fine, fit(fine), color=LIGHT["muted"], linewidth=0.9, linestyle="--")
     axes.plot(x, y, "o", color=colour, markersize=4)
