@@ -31,6 +31,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from page import keep
 from scipy.optimize import nnls
+from torch.multiprocessing.spawn import spawn
 
 from diabolo.data.images import Images, Splits
 from diabolo.evaluation.features import Features, Part
@@ -41,7 +42,7 @@ from diabolo.run import default_device
 from diabolo.tables import PROBES, SCHEDULES
 from diabolo.training.loop import Feed, train
 from diabolo.training.meter import Position
-from diabolo.verbs.work import in_parallel
+from diabolo.verbs.work import threads_each
 from diabolo.views.pipeline import build_pipelines
 
 # What this file imports, directly or not: loaded once, in the process that the points are forked from.
@@ -217,13 +218,16 @@ def shared(workers: int) -> Cost:
     """
     with TemporaryDirectory() as folder:
         barrier = multiprocessing.get_context("spawn").Barrier(workers)
-        in_parallel(workers, share, SHARED_STEPS // workers, barrier, Path(folder))
+        with threads_each(workers):
+            arguments = torch.get_num_threads(), SHARED_STEPS // workers, barrier, Path(folder)
+            spawn(share, arguments, nprocs=workers)
         found = [json.loads(file.read_text()) for file in Path(folder).iterdir()]
     slowest = np.max([one["seconds"] for one in found], axis=0)
     return Cost(statistics.median(slowest.tolist()), sum(one["memory"] for one in found))
 
 
-def share(steps: int, barrier: Any, folder: Path) -> None:
+def share(_: int, threads: int, steps: int, barrier: Any, folder: Path) -> None:
+    torch.set_num_threads(threads)
     units = training(VAE, synthetic(10_000, (1, 28, 28)))
     next(units)
     seconds = []
