@@ -172,8 +172,8 @@ def sides_of(case: Case, peers: str) -> dict[str, tuple[str, str, dict[str, str]
 def recipe_of(case: Case, precision: str, limit: int | None) -> Recipe:
     """A turn of `fit` ends where it logs: after `steps`, and at the end of an epoch."""
     training = {"epochs": ENDLESS, "precision": precision, "log_every": case.steps or ENDLESS}
-    layer = {"training": training, "evaluation": {"live": 0}, "data": {"limit": limit}}
-    return compose([case.recipe, layer], case.settings)
+    layer = {"training": training, "evaluation": {"live": 0}}
+    return compose([case.recipe, layer], case.settings | {"data.limit": limit})
 
 
 @contextmanager
