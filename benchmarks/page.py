@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from diabolo.files import write_json, write_text
+from diabolo.files import write_bytes, write_json, write_text
 from diabolo.run import environment
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "BENCHMARKS.md"
 HEAD = """# Benchmarks
 
-Written by the scripts in `benchmarks/`: each measures turn by turn what it compares, renews its table
-here, and is repeated by the command above it. Ratios are of medians. They depend on the machine, named
-below each table.
+Written by the scripts in `benchmarks/`: each measures in one run, turn by turn, renews its table here, and
+is repeated by the command above it. Ratios are of medians. They depend on the machine, named below each
+table.
 """
 
 
@@ -27,10 +27,24 @@ def timed(act: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.perf_counter() - wall, time.process_time() - processor, result
 
 
-def keep(name: str, title: str, about: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Keep a table as `results/<name>.json`, print it, and write the page anew."""
+def keep(
+    name: str,
+    title: str,
+    about: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    figure: bytes | None = None,
+    **more: Any,
+) -> None:
+    """Keep a table as `results/<name>.json`, print it, and write the page anew.
+
+    figure: a PNG to stand above the table. more: kept in the file alone.
+    """
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(_quoted, sys.argv[1:])])
-    found = {"title": title, "about": about, "command": command, "columns": columns, "rows": rows}
+    found = {"title": title, "about": about, "command": command, "columns": columns, "rows": rows} | more
+    if figure is not None:
+        write_bytes(RESULTS / f"{name}.png", figure)
+        found["figure"] = f"benchmarks/results/{name}.png"
     write_json(RESULTS / f"{name}.json", found | {"environment": environment()})
     files = sorted(RESULTS.glob("*.json"))
     write_text(PAGE, "\n".join([HEAD, *(_section(json.loads(file.read_text("utf-8"))) for file in files)]))
@@ -43,8 +57,9 @@ def _section(found: dict[str, Any]) -> str:
     parts += [f"{name} {machine['packages'][name]}" for name in ("torch", "scikit-learn")]
     table = "\n".join(_table(found["columns"], found["rows"]))
     measured = f"Measured on {', '.join(parts)}."
+    figure = [f"![{found['title']}]({found['figure']})"] if "figure" in found else []
     return "\n\n".join(
-        [f"## {found['title']}", found["about"], f"    {found['command']}", table, measured, ""]
+        [f"## {found['title']}", found["about"], f"    {found['command']}", *figure, table, measured, ""]
     )
 
 
