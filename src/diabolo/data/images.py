@@ -8,6 +8,7 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
+from diabolo.data.rows import Index, Pixels, select
 from diabolo.errors import UserError
 
 DIGESTED = 64_000_000  # bytes of each part that its digest reads
@@ -17,14 +18,15 @@ DIGESTED = 64_000_000  # bytes of each part that its digest reads
 class Images:
     """N examples.
 
-    pixels: uint8 [N, C, H, W] in 0…255, any number of channels, or float32 vectors [N, F].
+    pixels: uint8 [N, C, H, W] in 0…255, any number of channels, or float32 vectors [N, F]; in memory, or
+    `Rows`, which stay on disk until they are read by index.
     labels: int64 [N], positions in `classes`, or -1 where an example has no label. Classes without names
     are named by their numbers.
     attributes: int8 [N, A] of 0 and 1, named by `attribute_names`; those without names by their numbers.
     names: one per example, such as a path inside an archive.
     """
 
-    pixels: Tensor
+    pixels: Pixels
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     attributes: Tensor | None = None
@@ -69,16 +71,16 @@ class Images:
         return tuple(self.pixels.shape[1:])
 
     def take(self, index: Tensor) -> Images:
-        """The examples at these positions."""
+        """The examples at these positions. Pixels on disk stay there."""
         return replace(
             self,
-            pixels=self.pixels[index],
+            pixels=select(self.pixels, index),
             labels=None if self.labels is None else self.labels[index],
             attributes=None if self.attributes is None else self.attributes[index],
             names=tuple(self.names[i] for i in index.tolist()) if self.names else (),
         )
 
-    def floats(self, index: Tensor | slice = slice(None)) -> Tensor:
+    def floats(self, index: Index = slice(None)) -> Tensor:
         """Pixels as the networks take them: float32, images scaled to [0, 1], vectors as they are."""
         return as_float(self.pixels[index])
 
