@@ -176,7 +176,7 @@ steps(folder / "photos", None)
 try:
     steps(folder / "large.npy", True)
 except (MemoryError, RuntimeError) as error:
-    print("in memory:", type(error).__name__, "allocate" in str(error))
+    print("in memory:", "allocate" in str(error))
 """
 PIXELS, MORE = 300_000_000, 150_000_000  # bytes
 
@@ -198,5 +198,5 @@ def test_what_is_larger_than_memory_is_trained_on(cache, tmp_path):
         "large trained",
         f"large {images - round(0.1 * images) - round(0.1 * round(0.9 * images))} represented",
         "photos trained",
-        "in memory: MemoryError True",
+        "in memory: True",
     ], done.stderr

@@ -12,6 +12,7 @@ from diabolo.data.rows import Index, Pixels, select
 from diabolo.errors import UserError
 
 DIGESTED = 64_000_000  # bytes of each part that its digest reads
+CHUNK = 1 << 20  # bytes that it reads at once
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ class Splits:
             size = max(1, part.pixels[:1].nbytes)
             some = torch.linspace(0, len(part) - 1, min(len(part), DIGESTED // size)).round().long()
             hashed.update(repr((tuple(part.pixels.shape), part.classes)).encode())
-            hashed.update(part.pixels[some].contiguous().numpy().tobytes())
+            for few in some.split(max(1, CHUNK // size)):
+                hashed.update(part.pixels[few].numpy().tobytes())
             hashed.update(b"" if part.labels is None else part.labels.contiguous().numpy().tobytes())
             if part.attributes is not None:
                 hashed.update(repr(part.attribute_names).encode())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -85,12 +85,21 @@ def _moments(pixels: Pixels) -> tuple[Tensor, Tensor]:
     """Per channel of uint8 images [N, C, H, W] in units of [0, 1], or per entry of vectors [N, F]."""
     parts = partial(in_order, pixels, max(1, CHUNK // pixels[:1].nbytes), "cpu")
     if pixels.dtype != torch.uint8:
-        mean = torch.stack([part.double().sum(0) for part in parts()]).sum(0) / len(pixels)
-        squares = [(part.double() - mean).square().sum(0) for part in parts()]
-        return mean, (torch.stack(squares).sum(0) / len(pixels)).sqrt()
-    channels = [[torch.bincount(c.flatten(), minlength=256) for c in part.unbind(1)] for part in parts()]
-    counts = torch.stack([torch.stack(part) for part in channels]).sum(0).double()
+        mean = _total(part.double().sum(0) for part in parts()) / len(pixels)
+        squares = _total((part.double() - mean).square().sum(0) for part in parts())
+        return mean, (squares / len(pixels)).sqrt()
+    counts = _total(_counts(part) for part in parts()).double()
     levels = torch.arange(256, dtype=torch.float64) / 255
     share = counts / counts.sum(1, keepdim=True)
     mean = share @ levels
     return mean, (share @ levels.square() - mean.square()).clamp(min=0).sqrt()
+
+
+def _counts(pixels: Tensor) -> Tensor:
+    """How often each level occurs in each channel: [N, C, H, W] → [C, 256]."""
+    return torch.stack([torch.bincount(c.flatten(), minlength=256) for c in pixels.unbind(1)])
+
+
+def _total(terms: Iterable[Tensor]) -> Tensor:
+    """Added up as they come: a list of small tensors among large ones would keep the memory apart."""
+    return reduce(torch.add, terms)
