@@ -158,8 +158,10 @@ def enough(row):
     raise Enough
 
 def steps(path, resident):
-    recipe = {"method": "ae", "data": {"resident": resident}, "encoder": {"name": "mlp", "widths": [8]},
-              "training": {"batch_size": 16, "log_every": 3}}
+    recipe = {"method": "simclr", "data": {"resident": resident},
+              "encoder": {"name": "resnet18", "width": 0.0625},
+              "views": {"count": 2, "transforms": [{"name": "random-resized-crop", "size": 16}]},
+              "training": {"batch_size": 4, "log_every": 3}}
     try:
         diabolo.fit(path, recipe=recipe, out=folder / f"run-{path.stem}-{resident}", watch=enough, quiet=True)
     except Enough:
@@ -188,8 +190,8 @@ def test_what_is_larger_than_memory_is_trained_on(cache, tmp_path):
     # A map of nothing but zeros takes no place on the disk.
     np.lib.format.open_memmap(tmp_path / "large.npy", "w+", np.uint8, (images, 1, 128, 128)).flush()
     (tmp_path / "photos").mkdir()
-    Image.fromarray(np.zeros((1024, 1024), np.uint8)).save(tmp_path / "photos/0.png")
-    for i in range(1, PIXELS // 1024**2):
+    Image.fromarray(np.zeros((512, 512), np.uint8)).save(tmp_path / "photos/0.png")
+    for i in range(1, PIXELS // 512**2):
         os.link(tmp_path / "photos/0.png", tmp_path / f"photos/{i}.png")
     command = [sys.executable, "-c", BOUNDED, str(tmp_path), str(MORE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
