@@ -51,6 +51,7 @@ class Data:
     colour: Literal["as-is", "grey", "rgb"] = "as-is"
     strict: bool = False  # refuse unreadable files instead of skipping them
     without: tuple[str, ...] = ()  # classes that train and validation go without, and test keeps
+    resident: bool | None = None  # pixels in memory, not on disk; None: where a quarter of it holds them
     normalise: bool = True  # the network standardises each channel by train's mean and deviation
 
 

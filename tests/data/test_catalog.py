@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from diabolo.data.catalog import CATALOG
-from diabolo.data.decoded import decoded
 from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.recipe import Data
@@ -170,25 +169,3 @@ def test_a_missing_face_is_named(root):
     (folder / "img_align_celeba" / "000003.jpg").unlink()
     with pytest.raises(UserError, match=r"000003\.jpg"):
         load(Data(name="celeba"))
-
-
-def test_decoded_arrays_are_built_once_until_the_source_changes(cache, tmp_path):
-    source, built = tmp_path / "source", []
-
-    def build():
-        built.append(1)
-        return np.arange(len(built) + 3, dtype=np.uint8)
-
-    source.write_text("one")
-    assert decoded([source], "s", build).tolist() == decoded([source], "s", build).tolist() == [0, 1, 2, 3]
-    decoded([source], "other settings", build)
-    source.write_text("longer")
-    assert len(decoded([source], "s", build)) == 6
-    assert len(built) == 3
-    assert not list(cache.rglob("*.partial"))
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(cache, tmp_path):
-    cache.write_text("a file where the folder should be")
-    (tmp_path / "source").write_text("x")
-    assert decoded([tmp_path / "source"], "s", lambda: np.ones(2, np.uint8)).tolist() == [1, 1]

@@ -1,6 +1,7 @@
 """Arrays that a user brings, put into the form of `Images`: layout, range, size, colour, labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diabolo.data.decode import Colour
+from diabolo.data.decoded import Built, Make, decoded
+from diabolo.data.rows import Pixels, Rows, held, is_mapped, position
 from diabolo.errors import UserError
+from diabolo.memory import resides
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB with alpha
-CHUNK = 1024  # images resized at once
+CHUNK = 1 << 24  # bytes of an array that are converted at once
 
 
-def to_pixels(array: NDArray[Any], where: str) -> Tensor:
+def to_pixels(
+    array: NDArray[Any],
+    where: str,
+    *,
+    size: int | None = None,
+    colour: Colour = "as-is",
+    resident: bool | None = None,
+) -> Pixels:
     """uint8 [N, C, H, W] or float32 [N, F], from the layouts people use.
 
     Images are [N, H, W], [N, H, W, C] with C = 1, 3 or 4 (alpha is laid on white), or [N, C, H, W] with fewer
     channels than rows; integers from 0 to 255, floats from 0 to 1, or booleans. Vectors keep their values.
+    size, colour: see `conform`. A memory map that is too large for memory stays on disk: as it is where that
+    is what is wanted, else converted once, into the cache. resident: see `held`.
     """
     if array.dtype.kind not in "buif":
         raise UserError(f"{where}: expected numbers, found {array.dtype}")
@@ -28,21 +41,30 @@ def to_pixels(array: NDArray[Any], where: str) -> Tensor:
         raise UserError(
             f"{where}: shape {list(array.shape)} is neither images [N, H, W(, C)] nor vectors [N, F]"
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise UserError(f"{where}: holds NaN or infinite values")
-    if array.ndim == 2:
-        return torch.from_numpy(array.astype(np.float32))
-    pixels = _to_bytes(array, where)
-    if pixels.ndim == 3:
-        return to_tensor(pixels[:, None])
-    if pixels.shape[3] in CHANNELS:
-        pixels = _on_white(pixels) if pixels.shape[3] == 4 else pixels
-        return to_tensor(pixels.transpose(0, 3, 1, 2))
-    if pixels.shape[1] < pixels.shape[2]:
-        return to_tensor(pixels)
-    raise UserError(
-        f"{where}: shape {list(array.shape)} has no channels, first or last: use [N, H, W, 3] or [N, H, W]"
-    )
+
+    def convert(some: NDArray[Any]) -> NDArray[Any]:
+        _check_finite(some, where)
+        if some.ndim == 2:
+            return conform(torch.from_numpy(some.astype(np.float32)), size=size, colour=colour).numpy()
+        pixels = _channels_first(_to_bytes(some, where), where)
+        return conform(to_tensor(pixels), size=size, colour=colour).numpy()
+
+    def build(make: Make) -> Built:
+        pixels = make(shape, first.dtype)
+        for rows in _chunks(array):
+            pixels[rows] = convert(array[rows])
+        return pixels, None
+
+    first = convert(array[:1])
+    shape = (len(array), *first.shape[1:])
+    if array.dtype == first.dtype and array.flags.c_contiguous and _is_final(array, shape):
+        for rows in _chunks(array):
+            _check_finite(array[rows], where)
+        return held(array.reshape(shape), resident)
+    if resides(first.nbytes * len(array), resident) or not is_mapped(array):
+        return torch.from_numpy(build(np.zeros)[0])
+    layout = (position(array), array.shape, array.strides, array.dtype.str)
+    return Rows([decoded([Path(array.filename)], (layout, size, colour), build)[0]])  # type: ignore[attr-defined]
 
 
 def to_labels(raw: Mapping[str, NDArray[Any]], where: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -76,17 +98,13 @@ def conform(pixels: Tensor, *, size: int | None, colour: Colour) -> Tensor:
             )
         return pixels
     if size is not None and tuple(pixels.shape[2:]) != (size, size):
-        pixels = torch.cat([_resize(chunk, size) for chunk in pixels.split(CHUNK)])
+        pixels = _resize(pixels, size)
     channels = pixels.shape[1]
     if colour == "as-is" or channels == {"grey": 1, "rgb": 3}[colour]:
         return pixels
     if channels not in (1, 3):
         raise UserError(f"data.colour '{colour}': no such conversion for images of {channels} channels")
-    return (
-        torch.cat([_luma(chunk) for chunk in pixels.split(CHUNK)])
-        if colour == "grey"
-        else pixels.repeat(1, 3, 1, 1)
-    )
+    return _luma(pixels) if colour == "grey" else pixels.repeat(1, 3, 1, 1)
 
 
 def labels_of(names: Sequence[str | None], classes: Sequence[str]) -> Tensor:
@@ -95,7 +113,27 @@ def labels_of(names: Sequence[str | None], classes: Sequence[str]) -> Tensor:
     return torch.tensor([-1 if name is None else position[name] for name in names])
 
 
+def _chunks(array: NDArray[Any]) -> Iterator[slice]:
+    """Slices that cover an array, some megabytes each."""
+    rows = max(1, CHUNK // array[:1].nbytes)
+    yield from (slice(start, start + rows) for start in range(0, len(array), rows))
+
+
+def _check_finite(array: NDArray[Any], where: str) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise UserError(f"{where}: holds NaN or infinite values")
+
+
+def _is_final(array: NDArray[Any], shape: tuple[int, ...]) -> bool:
+    """Whether the numbers lie in their order in [N, C, H, W] or [N, F] already."""
+    if array.ndim == 3:
+        return (len(array), 1, *array.shape[1:]) == shape
+    return array.shape == shape and (array.ndim == 2 or array.shape[3] not in CHANNELS)
+
+
 def _to_bytes(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    if array.dtype == np.uint8:
+        return array
     low, high = array.min(), array.max()
     limit = 1 if array.dtype.kind in "bf" else 255
     if low < 0 or high > limit:
@@ -103,9 +141,20 @@ def _to_bytes(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
             f"{where}: values from {low:g} to {high:g}, but images hold integers from 0 to 255, "
             "or floats from 0 to 1"
         )
-    if array.dtype == np.uint8:
-        return array
     return (array * np.float32(255)).round().astype(np.uint8) if limit == 1 else array.astype(np.uint8)
+
+
+def _channels_first(pixels: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+    """[N, H, W] or [N, H, W, C] → [N, C, H, W], without alpha."""
+    if pixels.ndim == 3:
+        return pixels[:, None]
+    if pixels.shape[3] in CHANNELS:
+        return (_on_white(pixels) if pixels.shape[3] == 4 else pixels).transpose(0, 3, 1, 2)
+    if pixels.shape[1] < pixels.shape[2]:
+        return pixels
+    raise UserError(
+        f"{where}: shape {list(pixels.shape)} has no channels, first or last: use [N, H, W, 3] or [N, H, W]"
+    )
 
 
 def _on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -23,8 +23,7 @@ class Batches:
         self.n = n
         self.batch_size = batch_size
         self.seed = seed
-        self._epoch: int | None = None
-        self._order = torch.empty(0, dtype=torch.int64)
+        self._orders: dict[int, Tensor] = {}
 
     @property
     def steps_per_epoch(self) -> int:
@@ -34,7 +33,7 @@ class Batches:
         """Positions of the examples in the global batch: int64 [batch_size]. Both counts start at 0."""
         if not 0 <= step < self.steps_per_epoch:
             raise IndexError(f"step {step} of an epoch of {self.steps_per_epoch}")
-        if epoch != self._epoch:
-            self._order = torch.randperm(self.n, generator=generator("batches", self.seed, epoch))
-            self._epoch = epoch
-        return self._order[step * self.batch_size : (step + 1) * self.batch_size]
+        if epoch not in self._orders:  # two are kept, since reading ahead looks into the next one
+            self._orders = {last: self._orders[last] for last in list(self._orders)[-1:]}
+            self._orders[epoch] = torch.randperm(self.n, generator=generator("batches", self.seed, epoch))
+        return self._orders[epoch][step * self.batch_size : (step + 1) * self.batch_size]

@@ -1,4 +1,4 @@
-"""Image files to one array, in threads: Pillow lets go of the interpreter while it decodes."""
+"""Image files to one array, by all cores, in threads: Pillow lets go of the interpreter while it decodes."""
 
 import os
 import struct
@@ -13,7 +13,9 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
+from diabolo.data.decoded import Make
 from diabolo.data.sources import ImageFile
 from diabolo.errors import UserError
 
@@ -21,6 +23,7 @@ Colour = Literal["as-is", "grey", "rgb"]
 T = TypeVar("T")
 
 DEFAULT_SIZE = 64  # of images that come in several sizes
+BLOCK = 64  # files that a thread takes at a time, at most
 GREY_MODES = frozenset(("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N"))
 ORIENTATION, SIDEWAYS = 0x0112, 5  # the EXIF tag; from this value on, width and height change places
 # What Pillow and the archive modules raise on damaged files.
@@ -46,48 +49,75 @@ class Header:
 
 
 def decode(
-    files: Sequence[ImageFile], *, size: int | None, colour: Colour, strict: bool = False
+    files: Sequence[ImageFile],
+    *,
+    size: int | None,
+    colour: Colour,
+    strict: bool = False,
+    make: Make = np.zeros,
+    threads: int | None = None,
 ) -> tuple[NDArray[np.uint8], list[int], list[str]]:
-    """Pixels uint8 [N, C, H, W], the positions of the N files that could be read, and notes for the user.
+    """Pixels uint8 [N, C, H, W] of N files, the positions of those that could be read, and notes to show.
 
     With `size`, the central square is scaled to it (with antialiasing); without, images of one size keep it
-    and others become 64×64. Unreadable files are skipped with a note; with `strict`, or when nothing else is
-    left, they raise `UserError`.
+    and others become 64×64. Unreadable files stay black, with a note; with `strict`, or when nothing else is
+    left, they raise `UserError`. make: gives the array that is filled. threads: by default one for each core.
     """
     failures: dict[int, str] = {}  # position → reason
-    headers = _attempt(lambda i: read_header(files[i]), range(len(files)), failures)
+    threads = threads or cores()
+    headers = _attempt(lambda i: read_header(files[i]), range(len(files)), failures, threads, "looking at")
     readable = [i for i in range(len(files)) if i not in failures]
     _refuse(files, failures, strict)
     (height, width), notes = _common_size([headers[i] for i in readable], size)
     grey = colour == "grey" or (colour == "as-is" and all(headers[i].grey for i in readable))
-    pixels = np.empty((len(readable), 1 if grey else 3, height, width), np.uint8)
-    row = {position: i for i, position in enumerate(readable)}
+    pixels = make((len(files), 1 if grey else 3, height, width), np.uint8)
 
     def fill(position: int) -> None:
-        pixels[row[position]] = read_pixels(files[position], height, width, grey=grey)
+        pixels[position] = read_pixels(files[position], height, width, grey=grey)
 
-    _attempt(fill, readable, failures)
+    _attempt(fill, readable, failures, threads, "decoding")
     _refuse(files, failures, strict)
-    if not failures:
-        return pixels, readable, notes
-    names = [files[i].name for i in sorted(failures)]
-    notes.append(f"{len(names)} unreadable file{'s' if len(names) > 1 else ''} skipped: {first_few(names)}")
-    kept = [i for i in readable if i not in failures]
-    return pixels[[row[i] for i in kept]], kept, notes
+    if failures:
+        names = [files[i].name for i in sorted(failures)]
+        notes.append(
+            f"{len(names)} unreadable file{'s' if len(names) > 1 else ''} skipped: {first_few(names)}"
+        )
+    return pixels, [i for i in readable if i not in failures], notes
 
 
-def _attempt(read: Callable[[int], T], positions: Sequence[int], failures: dict[int, str]) -> dict[int, T]:
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _attempt(
+    read: Callable[[int], T],
+    positions: Sequence[int],
+    failures: dict[int, str],
+    threads: int,
+    doing: str,
+) -> dict[int, T]:
     """What `read` returns for each position, from threads; where it cannot, the reason goes to `failures`."""
     results = {}
+    size = min(BLOCK, -(-len(positions) // threads))
 
-    def one(position: int) -> None:
-        try:
-            results[position] = read(position)
-        except UNREADABLE as error:
-            failures[position] = str(error)
+    def some(start: int) -> int:
+        block = positions[start : start + size]
+        for position in block:
+            try:
+                results[position] = read(position)
+            except UNREADABLE as error:
+                failures[position] = str(error)
+        return len(block)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, positions))
+    show = tqdm(total=len(positions), desc=f"{doing} images", delay=1, disable=None, leave=False)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        with show as bar:
+            for done in pool.map(some, range(0, len(positions), size)):
+                bar.update(done)
+    finally:  # Ctrl-C does not wait for the images that are left
+        pool.shutdown(cancel_futures=True)
     return results
 
 

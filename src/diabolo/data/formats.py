@@ -24,13 +24,13 @@ STL_SHAPE = (3, 96, 96)
 
 
 def contents(path: Path) -> Bytes:
-    """The bytes of a file, decompressed when its name ends in `.gz` or `.xz`."""
+    """The bytes of a file, as a memory map; decompressed when its name ends in `.gz` or `.xz`."""
     try:
         if path.suffix == ".gz":
             return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
         if path.suffix == ".xz":
             return np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)
-        return np.fromfile(path, np.uint8)
+        return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.empty(0, np.uint8)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path}: cannot be read ({error}): is the file complete?") from None
 
@@ -52,7 +52,7 @@ def idx(raw: Bytes, path: Path) -> NDArray:
         raise UserError(
             f"{path}: {len(raw)} bytes where its IDX header says {expected}: is the file complete?"
         )
-    return raw[start:].view(kind).reshape(shape).astype(kind.newbyteorder("="))
+    return raw[start:].view(kind).reshape(shape).astype(kind.newbyteorder("="), copy=False)
 
 
 def cifar(raw: Bytes, path: Path, *, label_bytes: int) -> tuple[Bytes, NDArray[np.int64]]:

@@ -8,23 +8,26 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
+from diabolo.data.rows import Index, Pixels, select
 from diabolo.errors import UserError
 
 DIGESTED = 64_000_000  # bytes of each part that its digest reads
+CHUNK = 1 << 20  # bytes that it reads at once
 
 
 @dataclass(frozen=True)
 class Images:
     """N examples.
 
-    pixels: uint8 [N, C, H, W] in 0…255, any number of channels, or float32 vectors [N, F].
+    pixels: uint8 [N, C, H, W] in 0…255, any number of channels, or float32 vectors [N, F]; in memory, or
+    `Rows`, which stay on disk until they are read by index.
     labels: int64 [N], positions in `classes`, or -1 where an example has no label. Classes without names
     are named by their numbers.
     attributes: int8 [N, A] of 0 and 1, named by `attribute_names`; those without names by their numbers.
     names: one per example, such as a path inside an archive.
     """
 
-    pixels: Tensor
+    pixels: Pixels
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     attributes: Tensor | None = None
@@ -69,16 +72,16 @@ class Images:
         return tuple(self.pixels.shape[1:])
 
     def take(self, index: Tensor) -> Images:
-        """The examples at these positions."""
+        """The examples at these positions. Pixels on disk stay there."""
         return replace(
             self,
-            pixels=self.pixels[index],
+            pixels=select(self.pixels, index),
             labels=None if self.labels is None else self.labels[index],
             attributes=None if self.attributes is None else self.attributes[index],
             names=tuple(self.names[i] for i in index.tolist()) if self.names else (),
         )
 
-    def floats(self, index: Tensor | slice = slice(None)) -> Tensor:
+    def floats(self, index: Index = slice(None)) -> Tensor:
         """Pixels as the networks take them: float32, images scaled to [0, 1], vectors as they are."""
         return as_float(self.pixels[index])
 
@@ -114,7 +117,8 @@ class Splits:
             size = max(1, part.pixels[:1].nbytes)
             some = torch.linspace(0, len(part) - 1, min(len(part), DIGESTED // size)).round().long()
             hashed.update(repr((tuple(part.pixels.shape), part.classes)).encode())
-            hashed.update(part.pixels[some].contiguous().numpy().tobytes())
+            for few in some.split(max(1, CHUNK // size)):
+                hashed.update(part.pixels[few].numpy().tobytes())
             hashed.update(b"" if part.labels is None else part.labels.contiguous().numpy().tobytes())
             if part.attributes is not None:
                 hashed.update(repr(part.attribute_names).encode())

@@ -10,20 +10,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diabolo.data import formats
-from diabolo.data.arrays import conform, to_tensor
+from diabolo.data.arrays import to_pixels
 from diabolo.data.catalog import DataSetEntry
 from diabolo.data.decode import DEFAULT_SIZE, Colour, decode
-from diabolo.data.decoded import decoded
+from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.fetch import find
 from diabolo.data.images import Images
 from diabolo.data.readers import Parts
+from diabolo.data.rows import held
 from diabolo.data.sources import ImageFile, folder_files, zip_files
 from diabolo.errors import UserError
 
 DIGITS_TEST = 360  # a fifth, always the same one, since the data set has no test part of its own
 
 
-def digits(entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour) -> Parts:
+def digits(
+    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
+) -> Parts:
     """scikit-learn's digits; their values 0…16 become 0…255."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -36,12 +39,14 @@ def digits(entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colou
 
     def part(rows: NDArray[np.int64]) -> Images:
         rows = np.sort(rows)
-        return _images(entry, pixels[rows], labels[rows].astype(np.int64), size, colour)
+        return _images(entry, pixels[rows], labels[rows].astype(np.int64), size, colour, resident)
 
     return Parts(part(train), test=part(test))
 
 
-def mnist(entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour) -> Parts:
+def mnist(
+    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
+) -> Parts:
     """MNIST and Fashion-MNIST: IDX files of images and of labels."""
 
     def part(prefix: str) -> Images:
@@ -57,23 +62,29 @@ def mnist(entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour
             raise UserError(
                 f"{images}: images {list(pixels.shape)} and labels {list(y.shape)} do not belong together"
             )
-        return _images(entry, pixels[:, None], y.astype(np.int64), size, colour)
+        return _images(entry, pixels[:, None], y.astype(np.int64), size, colour, resident)
 
     return Parts(part("train"), test=part("t10k"))
 
 
-def cifar10(entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour) -> Parts:
+def cifar10(
+    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
+) -> Parts:
     """CIFAR-10: five files of training records and one of test records."""
     train = [f"data_batch_{i}.bin" for i in range(1, 6)]
-    return _cifar(entry, folder, train, "test_batch.bin", size, colour, label_bytes=1)
+    return _cifar(entry, folder, train, "test_batch.bin", size, colour, resident, label_bytes=1)
 
 
-def cifar100(entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour) -> Parts:
+def cifar100(
+    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
+) -> Parts:
     """CIFAR-100 with its fine labels."""
-    return _cifar(entry, folder, ["train.bin"], "test.bin", size, colour, label_bytes=2)
+    return _cifar(entry, folder, ["train.bin"], "test.bin", size, colour, resident, label_bytes=2)
 
 
-def stl10(entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour) -> Parts:
+def stl10(
+    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
+) -> Parts:
     """STL-10: train is the unlabelled part; probes are fitted on the 5,000 labelled images."""
 
     def part(prefix: str) -> Images:
@@ -82,14 +93,17 @@ def stl10(entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour
         labels = formats.stl10_labels(formats.contents(y), y)
         if len(labels) != len(pixels):
             raise UserError(f"{y}: {len(labels)} labels for the {len(pixels)} images of {images.name}")
-        return _images(entry, pixels, labels, size, colour)
+        return _images(entry, pixels, labels, size, colour, resident)
 
     file = _file(folder, "unlabeled_X.bin")
     unlabelled = formats.stl10_images(formats.contents(file), file)
-    return Parts(_images(entry, unlabelled, None, size, colour), labelled=part("train"), test=part("test"))
+    train = _images(entry, unlabelled, None, size, colour, resident)
+    return Parts(train, labelled=part("train"), test=part("test"))
 
 
-def celeba(entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour) -> Parts:
+def celeba(
+    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
+) -> Parts:
     """CelebA: the aligned 178×218 faces, their central 178×178, which keeps the hair, resized (to 64).
 
     The label is the hair colour; -1 for images with none of the five or several, which the SimVAE paper
@@ -106,10 +120,10 @@ def celeba(entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colou
     images = _file(folder, "img_align_celeba.zip")
     files = _faces(images, names)
 
-    def build() -> NDArray[np.uint8]:
-        return decode(files, size=size or DEFAULT_SIZE, colour=colour, strict=True)[0]
+    def build(make: Make) -> Built:
+        return decode(files, size=size or DEFAULT_SIZE, colour=colour, strict=True, make=make)[0], None
 
-    pixels = torch.from_numpy(decoded([images], (names, size, colour), build))
+    pixels = held(decoded([images], (names, size, colour), build)[0], resident)
     if unknown := set(entry.classes) - set(attribute_names):
         raise UserError(f"{attribute_file}: has no attribute {min(unknown)}")
     labels = only_one(attributes[:, [attribute_names.index(name) for name in entry.classes]])
@@ -150,6 +164,7 @@ def _cifar(
     test: str,
     size: int | None,
     colour: Colour,
+    resident: bool | None,
     *,
     label_bytes: int,
 ) -> Parts:
@@ -159,7 +174,7 @@ def _cifar(
 
     def part(chosen: Sequence[tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> Images:
         pixels, labels = (np.concatenate(arrays) for arrays in zip(*chosen, strict=True))
-        return _images(entry, pixels, labels, size, colour)
+        return _images(entry, pixels, labels, size, colour, resident)
 
     return Parts(part(parsed[:-1]), test=part(parsed[-1:]))
 
@@ -168,7 +183,14 @@ def _raw(file: Path) -> NDArray[np.uint8]:
     """The bytes of a file; those of an .xz file, slow to decompress, are remembered."""
     if file.suffix != ".xz":
         return formats.contents(file)
-    return decoded([file], "contents", lambda: formats.contents(file))
+
+    def build(make: Make) -> Built:
+        raw = formats.contents(file)
+        kept = make(raw.shape, raw.dtype)
+        kept[:] = raw
+        return kept, None
+
+    return decoded([file], "contents", build)[0]
 
 
 def _images(
@@ -177,10 +199,10 @@ def _images(
     labels: NDArray[np.int64] | None,
     size: int | None,
     colour: Colour,
+    resident: bool | None,
 ) -> Images:
-    whole = to_tensor(pixels)
     return Images(
-        conform(whole, size=size, colour=colour),
+        to_pixels(pixels, entry.folder, size=size, colour=colour, resident=resident),
         labels=None if labels is None else torch.from_numpy(labels),
         classes=entry.classes,
     )

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,9 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from diabolo.data import formats
-from diabolo.data.arrays import conform, labels_of, to_attributes, to_labels, to_pixels
+from diabolo.data.arrays import labels_of, to_attributes, to_labels, to_pixels
 from diabolo.data.decode import Colour, decode, first_few
+from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.images import Images
+from diabolo.data.npz import members
+from diabolo.data.rows import held, join, select
 from diabolo.data.sources import (
     SUFFIXES,
     ImageFile,
@@ -38,6 +41,7 @@ PARTS = {
 PIXEL_KEYS = ("images", "pixels", "features", "data", "x", "X")
 LABEL_KEYS = ("labels", "label", "y")
 ATTRIBUTES = "attributes"
+SMALL = 1 << 24  # bytes of image files that are decoded anew each time: a second or two
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 
 
@@ -71,7 +75,7 @@ class Parts:
         labels = [torch.full((len(p),), -1) if p.labels is None else p.labels for p in parts.values()]
         attributes = [part.attributes for part in parts.values()]
         return Images(
-            pixels=torch.cat([part.pixels for part in parts.values()]),
+            pixels=join([part.pixels for part in parts.values()]),
             labels=torch.cat(labels) if classes else None,
             classes=classes,
             attributes=None if None in attributes else torch.cat(attributes),  # type: ignore[arg-type]
@@ -82,83 +86,99 @@ class Parts:
         )
 
 
-def read(path: Path, *, size: int | None = None, colour: Colour = "as-is", strict: bool = False) -> Parts:
+def read(
+    path: Path,
+    *,
+    size: int | None = None,
+    colour: Colour = "as-is",
+    strict: bool = False,
+    resident: bool | None = None,
+) -> Parts:
     """Read a folder of images, a .zip or .tar of one, an .npy or .npz, an IDX or CIFAR file, or one image.
 
     Subfolders are classes, and images beside them have no label (-1). Folders named `train`, `test`, `val` at
-    the top are parts. `size`, `colour` and `strict` are those of `diabolo.recipe.Data`. Raises `UserError`
-    for what cannot be read.
+    the top are parts. `size`, `colour`, `strict` and `resident` are those of `diabolo.recipe.Data`. Raises
+    `UserError` for what cannot be read.
     """
     name = path.name.lower()
     if path.is_dir():
-        return _images(folder_files(path), path, size, colour, strict)
+        files = [file for file in folder_files(path) if not is_clutter(file.name)]
+        sources = sorted(path / file.name for file in files)
+        return _images(path, sources, lambda: files, size, colour, strict, resident)
     if name.endswith(".zip"):
-        return _images(zip_files(path), path, size, colour, strict)
+        return _images(path, [path], lambda: zip_files(path), size, colour, strict, resident)
     if name.endswith(TARS):
-        return _images(tar_files(path), path, size, colour, strict)
+        return _images(path, [path], lambda: tar_files(path), size, colour, strict, resident)
     if is_image_name(name):
-        return _images(single_file(path), path, size, colour, strict=True)
+        return _images(path, [path], lambda: single_file(path), size, colour, True, resident)
     if name.endswith((".npy", ".npz")):
-        parts = _arrays(path)
-    elif name.endswith((".bin", ".idx", ".gz", ".xz", "ubyte")):
-        parts = _binary(path)
-    else:
-        raise UserError(
-            f"{path}: not something that can be read: bring a folder, .zip or .tar of images, an .npy or "
-            ".npz array, an IDX or a CIFAR file"
-        )
-    return _conform(parts, size, colour)
-
-
-def _conform(parts: Parts, size: int | None, colour: Colour) -> Parts:
-    def one(part: Images) -> Images:
-        return replace(part, pixels=conform(part.pixels, size=size, colour=colour))
-
-    return replace(
-        parts,
-        train=one(parts.train),
-        validation=None if parts.validation is None else one(parts.validation),
-        test=None if parts.test is None else one(parts.test),
+        return _arrays(path, size, colour, resident)
+    if name.endswith((".bin", ".idx", ".gz", ".xz", "ubyte")):
+        return _binary(path, size, colour, resident)
+    raise UserError(
+        f"{path}: not something that can be read: bring a folder, .zip or .tar of images, an .npy or "
+        ".npz array, an IDX or a CIFAR file"
     )
 
 
 # Folders and archives
 
 
-def _images(files: Sequence[ImageFile], path: Path, size: int | None, colour: Colour, strict: bool) -> Parts:
-    files = sorted((file for file in files if not is_clutter(file.name)), key=lambda file: file.name)
-    others = [file.name for file in files if not is_image_name(file.name)]
-    files = [file for file in files if is_image_name(file.name)]
-    if not files:
-        beside = f" among its {len(others)} files ({first_few(others)})" if others else ""
-        raise UserError(f"{path}: no image found{beside}; known are {', '.join(sorted(SUFFIXES))}")
-    part_of, class_of = arrange([file.name for file in files])
-    left_out = [file.name for file, part in zip(files, part_of, strict=True) if part is None] + others
-    chosen = [i for i, part in enumerate(part_of) if part is not None]
-    pixels, kept, notes = decode([files[i] for i in chosen], size=size, colour=colour, strict=strict)
-    kept = [chosen[i] for i in kept]
-    if left_out:
-        notes.append(f"{len(left_out)} files beside the images left out: {first_few(left_out)}")
+def _images(
+    path: Path,
+    sources: Sequence[Path],
+    found: Callable[[], Sequence[ImageFile]],
+    size: int | None,
+    colour: Colour,
+    strict: bool,
+    resident: bool | None,
+) -> Parts:
+    """The images among the files that are `found`, which is not asked where they were decoded before."""
+
+    def build(make: Make) -> Built:
+        files, left_out = _chosen(path, found())
+        pixels, kept, notes = decode(files, size=size, colour=colour, strict=strict, make=make)
+        if left_out:
+            notes.append(f"{len(left_out)} files beside the images left out: {first_few(left_out)}")
+        return pixels, {"names": [file.name for file in files], "kept": kept, "notes": notes}
+
+    least = 0 if resident is False else SMALL
+    array, about = decoded(sources, ("images", size, colour, strict), build, least)
+    pixels, names, kept = held(array, resident), about["names"], about["kept"]
+    part_of, class_of = arrange(names)
     classes = sorted({name for i in kept if (name := class_of[i]) is not None})
     if len(classes) == 1:  # a single folder is a wrapping, no label
-        class_of, classes = [None] * len(files), []
+        class_of, classes = [None] * len(names), []
 
     def part(name: str) -> Images | None:
-        rows = [row for row, i in enumerate(kept) if part_of[i] == name]
+        rows = [i for i in kept if part_of[i] == name]
         if not rows:
             return None
-        labels = labels_of([class_of[kept[row]] for row in rows], classes)
+        labels = labels_of([class_of[i] for i in rows], classes)
         return Images(
-            pixels=torch.from_numpy(pixels if len(rows) == len(kept) else pixels[rows]),
+            pixels if len(rows) == len(names) else select(pixels, torch.tensor(rows)),
             labels=labels if classes and (labels >= 0).any() else None,
             classes=tuple(classes),
-            names=tuple(files[kept[row]].name for row in rows),
+            names=tuple(names[i] for i in rows),
         )
 
     train = part("train")
     if train is None:
         raise UserError(f"{path}: none of the images under train/ can be read")
-    return Parts(train, part("validation"), part("test"), notes=tuple(notes))
+    return Parts(train, part("validation"), part("test"), notes=tuple(about["notes"]))
+
+
+def _chosen(path: Path, files: Sequence[ImageFile]) -> tuple[list[ImageFile], list[str]]:
+    """The images that belong to a part, by name, and the names of all other files but clutter."""
+    files = sorted((file for file in files if not is_clutter(file.name)), key=lambda file: file.name)
+    others = [file.name for file in files if not is_image_name(file.name)]
+    images = [file for file in files if is_image_name(file.name)]
+    if not images:
+        beside = f" among its {len(others)} files ({first_few(others)})" if others else ""
+        raise UserError(f"{path}: no image found{beside}; known are {', '.join(sorted(SUFFIXES))}")
+    part_of, _ = arrange([file.name for file in images])
+    left_out = [file.name for file, part in zip(images, part_of, strict=True) if part is None] + others
+    return [file for file, part in zip(images, part_of, strict=True) if part is not None], left_out
 
 
 def arrange(names: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
@@ -183,12 +203,16 @@ def arrange(names: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
 # Arrays
 
 
-def _arrays(path: Path) -> Parts:
+def _arrays(path: Path, size: int | None, colour: Colour, resident: bool | None) -> Parts:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        loaded = (
+            {"images": np.load(path, mmap_mode="r")}
+            if path.suffix.lower() == ".npy"
+            else members(path, resident)
+        )
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: not a readable array file ({str(error).splitlines()[0]})") from None
+    arrays: dict[str, NDArray[Any]] = loaded
     prefixed = {part: key for key, part in _split_keys(arrays)}
     if "train" in prefixed:
         pixels = {part: arrays[f"x_{key}"] for part, key in prefixed.items()}
@@ -198,7 +222,8 @@ def _arrays(path: Path) -> Parts:
         label_key = next((key for key in LABEL_KEYS if key in arrays), None)
         labels = {} if label_key is None else {"train": arrays[label_key]}
     names = arrays["names"] if "names" in arrays and "train" not in prefixed else None
-    return _attributed(_from_arrays(pixels, labels, names, path), arrays, prefixed, path)
+    parts = _from_arrays(pixels, labels, names, path, size, colour, resident)
+    return _attributed(parts, arrays, prefixed, path)
 
 
 def _attributed(
@@ -241,40 +266,46 @@ def _from_arrays(
     labels: Mapping[str, NDArray[Any]],
     names: NDArray[Any] | None,
     path: Path,
+    size: int | None,
+    colour: Colour,
+    resident: bool | None,
 ) -> Parts:
-    tensors = {part: to_pixels(array, str(path)) for part, array in pixels.items()}
-    positions, classes = to_labels(labels, str(path)) if labels else ({}, ())
-    for part, tensor in tensors.items():
-        if tensor.shape[1:] != tensors["train"].shape[1:]:
-            raise UserError(f"{path}: {part} has images of {list(tensor.shape[1:])}, train of another shape")
-        for what, column in (("labels", positions.get(part)), ("names", names)):
-            if column is not None and len(column) != len(tensor):
-                raise UserError(f"{path}: {len(tensor)} images but {len(column)} {what}")
     made = {
+        part: to_pixels(array, str(path), size=size, colour=colour, resident=resident)
+        for part, array in pixels.items()
+    }
+    positions, classes = to_labels(labels, str(path)) if labels else ({}, ())
+    for part, one in made.items():
+        if one.shape[1:] != made["train"].shape[1:]:
+            raise UserError(f"{path}: {part} has images of {list(one.shape[1:])}, train of another shape")
+        for what, column in (("labels", positions.get(part)), ("names", names)):
+            if column is not None and len(column) != len(one):
+                raise UserError(f"{path}: {len(one)} images but {len(column)} {what}")
+    parts = {
         part: Images(
-            tensor,
+            one,
             labels=positions.get(part),
             classes=classes,
             names=() if names is None else tuple(str(name) for name in names),
         )
-        for part, tensor in tensors.items()
+        for part, one in made.items()
     }
-    return Parts(made["train"], made.get("validation"), made.get("test"))
+    return Parts(parts["train"], parts.get("validation"), parts.get("test"))
 
 
 # Published formats
 
 
-def _binary(path: Path) -> Parts:
+def _binary(path: Path, size: int | None, colour: Colour, resident: bool | None) -> Parts:
     raw = formats.contents(path)
     if formats.is_idx(raw):
         beside = _idx_labels(path)
         labels = {} if beside is None else {"train": formats.idx(formats.contents(beside), beside)}
-        return _from_arrays({"train": formats.idx(raw, path)}, labels, None, path)
+        return _from_arrays({"train": formats.idx(raw, path)}, labels, None, path, size, colour, resident)
     record = formats.CIFAR_PIXELS + 1
     ten = len(raw) % record == 0 and len(raw) > 0 and raw[::record].max() < 10
     pixels, labels_ = formats.cifar(raw, path, label_bytes=1 if ten else 2)
-    return _from_arrays({"train": pixels}, {"train": labels_}, None, path)
+    return _from_arrays({"train": pixels}, {"train": labels_}, None, path, size, colour, resident)
 
 
 def _idx_labels(path: Path) -> Path | None:

@@ -1,8 +1,9 @@
-"""Where image files lie: a folder, a zip or a tar. Nothing is ever unpacked to disk."""
+"""Where image files lie: a folder, a zip or a tar. Nothing is unpacked to where it could be found."""
 
 import io
 import lzma
 import os
+import shutil
 import tarfile
 import zipfile
 import zlib
@@ -10,14 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from tempfile import SpooledTemporaryFile
+from threading import Lock
 from typing import IO
 
 from diabolo.errors import UserError
+from diabolo.files import cache_folder
 
 RASTER = (".bmp", ".gif", ".png", ".tga", ".tif", ".tiff", ".webp")
 JPEG = (".jfif", ".jp2", ".jpeg", ".jpg")
 NETPBM = (".pbm", ".pgm", ".pnm", ".ppm")
 SUFFIXES = frozenset((*RASTER, *JPEG, *NETPBM))
+SPOOLED = 1 << 25  # bytes of a compressed archive that are held in memory
 CLUTTER = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
 
 
@@ -60,18 +65,45 @@ def zip_files(path: Path) -> list[ImageFile]:
 
 
 def tar_files(path: Path) -> list[ImageFile]:
-    """The files of a tar; images are held in memory as stored, since it is only read in order."""
+    """The files of a tar, read in place.
+
+    A compressed one can only be read in order, so its images are held as stored: in memory while they are
+    few, then in a temporary file without a name.
+    """
     files = []
     try:
         with tarfile.open(path) as archive:
+            in_place = isinstance(archive.fileobj, io.BufferedReader)  # not what decompresses
+            held = path.open("rb") if in_place else _spool()
+            shared = _Shared(held)
             for member in archive:
-                stream = archive.extractfile(member) if member.isfile() else None
-                if stream:
-                    data = stream.read() if is_image_name(member.name) else b""
-                    files.append(ImageFile(member.name, partial(io.BytesIO, data)))
+                if member.isfile():
+                    start = member.offset_data if in_place else held.tell()
+                    stream = archive.extractfile(member)
+                    if stream and not in_place and is_image_name(member.name):
+                        shutil.copyfileobj(stream, held)
+                    files.append(ImageFile(member.name, partial(shared.open, start, member.size)))
     except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError):
         raise UserError(f"{path}: not a readable tar archive: is it complete?") from None
     return files
+
+
+class _Shared:
+    """Stretches of one file, for several threads."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.lock = file, Lock()
+
+    def open(self, start: int, size: int) -> IO[bytes]:
+        with self.lock:
+            self.file.seek(start)
+            return io.BytesIO(self.file.read(size))
+
+
+def _spool() -> IO[bytes]:
+    """A temporary file, in the cache folder if there is one: the system's place for them may be memory."""
+    folder = str(cache_folder()) if cache_folder().is_dir() else None
+    return SpooledTemporaryFile(SPOOLED, dir=folder)
 
 
 def _open(path: Path) -> IO[bytes]:

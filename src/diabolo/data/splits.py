@@ -1,6 +1,7 @@
 """From what a data set brings to train, validation and test."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,11 +33,12 @@ def read_parts(data: Data) -> Parts:
         )  # pooch and requests are slow to import, and a path needs neither
 
         entry = CATALOG[data.name]
-        return DATASETS.load(data.name)(entry, fetch(entry), size=data.size, colour=data.colour)
+        options: dict[str, Any] = {"size": data.size, "colour": data.colour, "resident": data.resident}
+        return DATASETS.load(data.name)(entry, fetch(entry), **options)
     path = Path(data.name).expanduser()
     if not path.exists():
         raise UserError(f"{unknown('data set', data.name, CATALOG)} (there is no such path either)")
-    return read(path, size=data.size, colour=data.colour, strict=data.strict)
+    return read(path, size=data.size, colour=data.colour, strict=data.strict, resident=data.resident)
 
 
 def split(parts: Parts, data: Data) -> Splits:

@@ -28,7 +28,7 @@ def binarised(images: Images) -> Images:
     if len(images.shape) != 3:
         raise UserError("binarise: vectors have no grey levels to draw from: leave it out")
     view, rng = SampledBinarisation(), generator("binarised once")
-    pixels = torch.empty_like(images.pixels)
+    pixels = torch.empty(images.pixels.shape, dtype=torch.uint8)
     for start in range(0, len(images), BATCH):
         x = images.floats(slice(start, start + BATCH))
         drawn = view.draw(BATCH, images.shape, rng)["uniform"][: len(x)]

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diabolo.data.ahead import in_order
 from diabolo.data.arrays import to_attributes
-from diabolo.data.images import Images, Splits
+from diabolo.data.images import Images, Splits, as_float
 from diabolo.errors import UserError
 from diabolo.seeds import seed_for
 
@@ -119,17 +120,20 @@ def extract(
     if not len(images):
         raise UserError("features: there are no images to represent")
     batch_size = 128 if torch.device(device).type == "cpu" else 1024
-    blocks = []
-    for start in range(0, len(images), batch_size):
-        x = images.floats(slice(start, start + batch_size)).to(device)
+    values, start = torch.empty(0), 0
+    for pixels in in_order(images.pixels, batch_size, "cpu"):
+        x = as_float(pixels).to(device)
         z = represent(x)
         if z.ndim != 2 or len(z) != len(x):
             raise UserError(
                 f"features: a representation must be [n, D], got {list(z.shape)} for {len(x)} examples: "
                 "flatten or pool it"
             )
-        blocks.append(z.float().cpu())
-    return _finite(torch.cat(blocks).numpy(), "features")
+        if start == 0:
+            values = torch.empty(len(images), z.shape[1])
+        values[start : start + len(z)] = z  # as float32 on the CPU
+        start += len(z)
+    return _finite(values.numpy(), "features")
 
 
 def probe_images(splits: Splits, *, seed: int = 0) -> tuple[Images, Images, Images]:

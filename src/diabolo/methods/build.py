@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from diabolo.components import CUSTOM
+from diabolo.data.ahead import in_order
 from diabolo.data.images import Splits
+from diabolo.data.rows import Pixels
 from diabolo.errors import UserError
 from diabolo.methods.base import Method
 from diabolo.networks.backbone import Backbone
 from diabolo.recipe import Recipe
 from diabolo.seeds import seed_for
 from diabolo.tables import DECODERS, ENCODERS, METHODS
+
+CHUNK = 1 << 20  # bytes of pixels that are counted at once
 
 
 @dataclass(frozen=True)
@@ -76,13 +81,25 @@ def build_method(recipe: Recipe, facts: Facts, encoder: nn.Module | None = None)
     return method
 
 
-def _moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
+def _moments(pixels: Pixels) -> tuple[Tensor, Tensor]:
     """Per channel of uint8 images [N, C, H, W] in units of [0, 1], or per entry of vectors [N, F]."""
+    parts = partial(in_order, pixels, max(1, CHUNK // pixels[:1].nbytes), "cpu")
     if pixels.dtype != torch.uint8:
-        std, mean = torch.std_mean(pixels.double(), 0, correction=0)
-        return mean, std
-    counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in pixels.unbind(1)]).double()
+        mean = _total(part.double().sum(0) for part in parts()) / len(pixels)
+        squares = _total((part.double() - mean).square().sum(0) for part in parts())
+        return mean, (squares / len(pixels)).sqrt()
+    counts = _total(_counts(part) for part in parts()).double()
     levels = torch.arange(256, dtype=torch.float64) / 255
     share = counts / counts.sum(1, keepdim=True)
     mean = share @ levels
     return mean, (share @ levels.square() - mean.square()).clamp(min=0).sqrt()
+
+
+def _counts(pixels: Tensor) -> Tensor:
+    """How often each level occurs in each channel: [N, C, H, W] → [C, 256]."""
+    return torch.stack([torch.bincount(c.flatten(), minlength=256) for c in pixels.unbind(1)])
+
+
+def _total(terms: Iterable[Tensor]) -> Tensor:
+    """Added up as they come: a list of small tensors among large ones would keep the memory apart."""
+    return reduce(torch.add, terms)

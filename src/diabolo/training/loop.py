@@ -15,10 +15,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
 
+from diabolo.data.ahead import AHEAD, Ahead, in_order
 from diabolo.data.batches import Batches
 from diabolo.data.images import Images, as_float
+from diabolo.data.rows import Pixels
 from diabolo.distributed import local
 from diabolo.errors import UserError
+from diabolo.memory import fits
 from diabolo.methods.base import Method, Terms
 from diabolo.recipe import Recipe, Training
 from diabolo.seeds import generator, seed_device
@@ -38,12 +41,20 @@ class Event:
 
 
 class Feed:
-    """The batches of a training, each a function of (seed, epoch, position): the data lies on the device."""
+    """The batches of a training, each a function of (seed, epoch, position).
+
+    Pixels in memory lie on the device, where they take at most a quarter of what is free there; others, and
+    those on disk, are read ahead. The batches are the same.
+    """
 
     def __init__(
         self, images: Images, pipelines: Sequence[Pipeline], batch_size: int, seed: int, device: torch.device
     ) -> None:
-        self.pixels = images.pixels.to(device)
+        self.device = device
+        pixels = images.pixels
+        here = isinstance(pixels, Tensor) and (device.type == "cpu" or fits(pixels.nbytes, device))
+        self.pixels: Pixels = pixels.to(device) if here else pixels  # type: ignore[union-attr]
+        self.ahead = None if here else Ahead(pixels, device)
         self.labels = None if images.labels is None else images.labels.to(device)
         self.pipelines = pipelines
         self.batches = Batches(len(images), batch_size, seed)
@@ -51,17 +62,24 @@ class Feed:
 
     def __call__(self, epoch: int, position: int, progress: float) -> Batch:
         """The batch at a position of an epoch, augmented; the global generator is seeded for it as well."""
-        seed_device(self.pixels.device, "noise", self.seed, epoch, position)
-        index = local(self.batches.indices(epoch, position)).to(self.pixels.device, non_blocking=True)
+        seed_device(self.device, "noise", self.seed, epoch, position)
+        rows = local(self.batches.indices(epoch, position))
+        index = rows.to(self.device, non_blocking=True)
+        pixels = self.ahead(rows, self._following(epoch, position)) if self.ahead else self.pixels[index]
         labels = None if self.labels is None else self.labels[index]
-        share = torch.full((), progress, device=self.pixels.device)  # a copy from the host would wait
+        share = torch.full((), progress, device=self.device)  # a copy from the host would wait
         rng = generator("views", self.seed, epoch, position)
-        return make_batch(self.pipelines, as_float(self.pixels[index]), index, labels, share, rng)
+        return make_batch(self.pipelines, as_float(pixels), index, labels, share, rng)
 
     def clean(self, size: int = 256) -> Iterator[Tensor]:
         """The whole split in order, without augmentation, in batches [≤ size, *shape]."""
-        for start in range(0, len(self.pixels), size):
-            yield as_float(self.pixels[start : start + size])
+        yield from map(as_float, in_order(self.pixels, size, self.device))
+
+    def _following(self, epoch: int, position: int) -> list[Tensor]:
+        """The rows of the next batches, those of the next epoch behind the last of this one."""
+        steps = self.batches.steps_per_epoch
+        later = (divmod(epoch * steps + position + i, steps) for i in range(1, AHEAD + 1))
+        return [local(self.batches.indices(*one)) for one in later]
 
 
 def prepare(method: Method, recipe: Recipe) -> Optimizer:

@@ -58,7 +58,7 @@ def reconstruct(
     images = images_of(run, data, show)
     few = images.take(torch.arange(min(n, len(images))))
     arrays: Arrays = {
-        "input": few.pixels.numpy(),
+        "input": few.pixels[:].numpy(),
         "output": generation.reconstruct(method, few.floats().numpy()),
     }
     if (view := view_of(run, few, seed)) is not None:
@@ -114,7 +114,7 @@ def denoise(
     few = images.take(torch.arange(min(n, len(images))))
     clean = few.floats().numpy()
     noisy = np.concatenate([after for _, after in denoising.noisy_batches(few, noise, seed)])
-    arrays["original"] = few.pixels.numpy()
+    arrays["original"] = few.pixels[:].numpy()
     rows = {"original": clean}
     for name, errors in denoising.denoising_errors(bench.denoisers, images, noise, seed).items():
         arrays |= {name: bench.denoisers[name](noisy), **_measured(f"_{name}", errors, pictured(run))}
@@ -208,8 +208,8 @@ def interpolate(
         rows = np.concatenate([ends[0], decoded, ends[1]], axis=1)
         picture = grid(list(rows), columns=["image", *[""] * steps, "image"])
     arrays = {
-        "first": first.pixels.numpy(),
-        "second": second.pixels.numpy(),
+        "first": first.pixels[:].numpy(),
+        "second": second.pixels[:].numpy(),
         "codes": codes,
         "images": decoded,
     }

@@ -151,7 +151,7 @@ def seconds_per_batch(method: Method, feed: Feed, batches: int = 3) -> float:
         started = time.perf_counter()
         trial(feed(0, position, 0.0)).total.backward()
         optimiser.step()
-        if feed.pixels.is_cuda:
+        if feed.device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
     return min(times)  # the first ones warm caches up

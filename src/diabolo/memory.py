@@ -1,0 +1,54 @@
+"""How much memory is free, and what is therefore kept in it."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+SHARE = 4  # of what is free, a quarter is for pixels: splitting them takes another, half is for the work
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def fits(size: int, device: torch.device | str = "cpu") -> bool:
+    """Whether `size` bytes are at most a quarter of the memory that is free on a device."""
+    device = torch.device(device)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    return size * SHARE <= free
+
+
+def resides(size: int, resident: bool | None) -> bool:
+    """Whether pixels of `size` bytes go to memory: as `resident` says, or for None where they fit."""
+    return fits(size) if resident is None else resident
+
+
+def free_memory() -> int:
+    """Bytes this process may still take: the least of what the machine, its container and `ulimit` leave."""
+    return min([*_of_machine(), *_of_container(), *_of_limits(), sys.maxsize])
+
+
+def _of_machine() -> Iterator[int]:
+    info = Path("/proc/meminfo")
+    if info.exists():
+        yield from (int(line.split()[1]) * 1024 for line in info.open() if line.startswith("MemAvailable:"))
+    elif "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):  # macOS does not say what is free of it
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _of_container() -> Iterator[int]:
+    for path in map(Path, CGROUP_LIMITS):
+        if path.exists() and (text := path.read_text().strip()).isdigit():
+            yield int(text)
+
+
+def _of_limits() -> Iterator[int]:
+    used = Path("/proc/self/statm")
+    if not used.exists():
+        return
+    import resource
+
+    fields = [int(pages) * resource.getpagesize() for pages in used.read_text().split()]
+    for limit, taken in ((resource.RLIMIT_AS, fields[0]), (resource.RLIMIT_DATA, fields[5])):
+        if (most := resource.getrlimit(limit)[0]) != resource.RLIM_INFINITY:
+            yield max(0, most - taken)
