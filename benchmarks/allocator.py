@@ -29,7 +29,7 @@ from diabolo.allocator import SWITCH, spare_page_faults
 from diabolo.data.splits import load
 from diabolo.evaluation.features import extract
 from diabolo.methods.build import build_method, facts_of
-from diabolo.precision import fabric_precision, flushed_denormals
+from diabolo.precision import flushed_denormals
 from diabolo.recipe import complete_for, compose
 from diabolo.training.loop import Feed
 from diabolo.views.pipeline import build_pipelines
@@ -115,7 +115,7 @@ def ways(case: str, precision: str, folder: Path) -> Iterator[None]:
     splits = load(recipe.data)
     recipe = complete_for(recipe, splits.train.shape)
     if case in TRAINED:
-        fabric = Fabric(accelerator="cpu", devices=1, precision=fabric_precision(precision))
+        fabric = Fabric(accelerator="cpu", devices=1)
         feed = Feed(splits.train, build_pipelines(recipe), recipe.training.batch_size, recipe.seed, CPU)
         yield from looped_steps(recipe, splits, feed, fabric, folder)
     method = build_method(recipe, facts_of(splits)).eval()

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diabolo.data.splits import load
 from diabolo.methods.build import build_method, facts_of
-from diabolo.precision import fabric_precision
+from diabolo.precision import in_precision
 from diabolo.recipe import Recipe, complete_for, compose
 from diabolo.run import Run
 from diabolo.tables import OPTIMISERS, SCHEDULES
@@ -119,7 +119,7 @@ def measure(
     recipe: Recipe, splits, folder: Path, steps: int, turns: int
 ) -> tuple[dict[str, list[float]], int]:
     """Seconds per step of each way, a value a turn; and the operations of a step."""
-    fabric = Fabric(accelerator="auto", devices=1, precision=fabric_precision(recipe.training.precision))
+    fabric = Fabric(accelerator="auto", devices=1)
     feed = Feed(splits.train, build_pipelines(recipe), recipe.training.batch_size, recipe.seed, fabric.device)
     bare = bare_steps(recipe, splits, feed, fabric)
     looped = looped_steps(recipe, splits, feed, fabric, folder)
@@ -154,7 +154,7 @@ def bare_steps(recipe: Recipe, splits, feed: Feed, fabric: Fabric):
     method, optimiser = prepared(recipe, splits, fabric.device)
     batch = feed(0, 0, 0.0)
     while True:
-        with fabric.autocast():
+        with in_precision(recipe.training.precision, fabric.device):
             loss = method(batch).total
         loss.backward()
         optimiser.step()

@@ -25,7 +25,6 @@ from PIL import Image
 from diabolo.data.decode import cores, decode
 from diabolo.data.sources import folder_files
 from diabolo.data.splits import load
-from diabolo.precision import fabric_precision
 from diabolo.recipe import complete_for, compose
 from diabolo.training.loop import Feed
 from diabolo.views.pipeline import build_pipelines
@@ -99,7 +98,7 @@ def _steps(out: Path, file: Path, resident: bool, options: argparse.Namespace):
     recipe = compose([values])
     splits = load(recipe.data)
     recipe = complete_for(recipe, splits.train.shape)
-    fabric = Fabric(accelerator="auto", devices=1, precision=fabric_precision(options.precision))
+    fabric = Fabric(accelerator="auto", devices=1)
     feed = Feed(splits.train, build_pipelines(recipe), 256, recipe.seed, fabric.device)
     return looped_steps(recipe, splits, feed, fabric, out), fabric.device
 

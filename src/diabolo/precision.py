@@ -1,7 +1,7 @@
 """Where reduced precision ends: statistics and losses are computed in float32 or better."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -30,9 +30,13 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def fabric_precision(setting: str) -> Any:
-    """How lightning-fabric calls a recipe's `training.precision`."""
-    return "bf16-mixed" if setting == "bf16" else "32-true"
+def in_precision(setting: str, device: torch.device) -> AbstractContextManager[None]:
+    """Where a step's forward pass runs, by a recipe's `training.precision`.
+
+    The batch itself stays float32: bf16 would round pixels, which are a likelihood's targets too, by up to
+    half a grey level.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=setting == "bf16")
 
 
 @contextmanager

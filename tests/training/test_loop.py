@@ -33,8 +33,7 @@ def trained(recipe: Recipe, method: Method | None = None, most: int = 10_000) ->
     """Run the loop for a recipe, at most so many steps."""
     splits, facts = digits(recipe)
     method = method or build_method(recipe, facts)
-    precision: Any = "bf16-mixed" if recipe.training.precision == "bf16" else "32-true"
-    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    fabric = Fabric(accelerator="cpu", devices=1)
     groups = method.parameter_groups(recipe.optimiser["weight_decay"])
     optimiser = OPTIMISERS.build(recipe.optimiser, groups=groups)
     pipelines = build_pipelines(recipe)
@@ -71,6 +70,23 @@ def test_bf16_follows_float32() -> None:
     last = [next(e.row for e in reversed(events) if e.row)["loss"] for events in (exact, rough)]
     assert last[0] != last[1]
     assert last[1] == pytest.approx(last[0], rel=0.02)
+
+
+def test_bf16_leaves_the_pixels_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = digits_recipe("vae", *PLAIN, "training.precision=bf16")
+    method, seen = build_method(recipe, digits(recipe)[1]), []
+
+    def forward(batch: Batch) -> Terms:
+        seen.append((batch, method.encoder(batch.views[0].flatten(0, 1)).dtype))
+        return type(method).forward(method, batch)
+
+    monkeypatch.setattr(method, "forward", forward)
+    trained(recipe, method, most=1)
+    [(batch, computed)] = seen
+    assert computed == torch.bfloat16
+    assert batch.clean.dtype == batch.views[0].dtype == torch.float32
+    levels = 255 * batch.clean.double()
+    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
 
 
 def test_compiled_follows_eager() -> None:

@@ -23,6 +23,7 @@ from diabolo.distributed import local
 from diabolo.errors import UserError
 from diabolo.memory import fits
 from diabolo.methods.base import Method, Terms
+from diabolo.precision import in_precision
 from diabolo.recipe import Recipe, Training
 from diabolo.seeds import generator, seed_device
 from diabolo.tables import OPTIMISERS
@@ -132,7 +133,8 @@ def train(
         for part in range(settings.accumulate):
             batch = feed(epoch, within * settings.accumulate + part, step / steps)
             with fabric.no_backward_sync(step_module, enabled=part < settings.accumulate - 1):
-                terms: Terms = step_module(batch)
+                with in_precision(settings.precision, fabric.device):
+                    terms: Terms = step_module(batch)
                 fabric.backward(terms.total / settings.accumulate)
             parts.append(terms)
         if settings.clip is not None:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 import torch
-from lightning_fabric.plugins import MixedPrecision, Precision
 from torch import nn
 
 from diabolo.data.images import Images
 from diabolo.distributed import alone, world_size
 from diabolo.methods.build import Facts, build_method
+from diabolo.precision import in_precision
 from diabolo.recipe import Recipe
 from diabolo.training.loop import Feed, compile_step, prepare
 from diabolo.views.base import View
@@ -46,20 +46,19 @@ def step_times(
         if recipe.training.compile:
             compile_step(method, feed.pipelines)
         batch = feed(0, 0, 0.0)
-        precisions = {"float32": Precision(), "bf16": MixedPrecision("bf16-mixed", device.type)}
-        times: dict[str, list[float]] = {name: [] for name in precisions}
+        times: dict[str, list[float]] = {"float32": [], "bf16": []}
         started = time.perf_counter()
         while len(times["bf16"]) <= TURNS or time.perf_counter() - started < SECONDS:
-            for name, precision in precisions.items():
+            for precision, spent in times.items():
                 begun = time.perf_counter()
-                with precision.forward_context():
-                    loss = method(precision.convert_input(batch)).total
+                with in_precision(precision, device):
+                    loss = method(batch).total
                 loss.backward()
                 optimiser.step()
                 optimiser.zero_grad()
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
-                times[name].append(time.perf_counter() - begun)
+                spent.append(time.perf_counter() - begun)
     return {name: statistics.median(spent[1:]) for name, spent in times.items()}  # the first warms caches up
 
 

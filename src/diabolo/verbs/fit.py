@@ -29,7 +29,7 @@ from diabolo.evaluation.features import probe_images, targets_of
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.evaluation.suite import target
 from diabolo.methods.build import Facts, build_method, facts_of
-from diabolo.precision import fabric_precision, flushed_denormals
+from diabolo.precision import flushed_denormals
 from diabolo.recipe import Data, Recipe, complete_for, compose, read_recipe
 from diabolo.run import Own, Run, TakenError
 from diabolo.tables import METHODS
@@ -87,7 +87,7 @@ def fit(
     options = _options(data, method, epochs, limit, seed, init, own)
     composed = compose([before, values, options], settings)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = _launched(accelerator, devices, composed.training.precision)
+    fabric = _launched(accelerator, devices)
     if composed.training.batch_size % world_size():
         raise UserError(
             f"training.batch_size: {composed.training.batch_size} cannot be shared by {world_size()} devices"
@@ -104,7 +104,6 @@ def fit(
     )
     if composed.training.precision == "auto":
         composed = _in_precision(composed, precision)
-        fabric = _launched(accelerator, devices, precision)  # in the processes that are there already
     run = Run(folder, composed, facts, own)
     run.device = fabric.device
     show.note(f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {folder}")
@@ -119,16 +118,14 @@ def fit(
     return run
 
 
-def _launched(accelerator: str, devices: int, precision: str) -> Fabric:
+def _launched(accelerator: str, devices: int) -> Fabric:
     """In as many processes as asked for, started here; or in those that torchrun started, on all nodes."""
     nodes = 1
     if TorchElasticEnvironment.detect():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     try:
-        fabric = Fabric(
-            accelerator=accelerator, devices=devices, num_nodes=nodes, precision=fabric_precision(precision)
-        )
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes)
         fabric.launch()
     except (ValueError, RuntimeError) as error:  # such a device is not there
         raise UserError(

@@ -23,6 +23,7 @@ from diabolo.evaluation.suite import quick
 from diabolo.files import read_tensors
 from diabolo.methods.base import Method
 from diabolo.networks import norm
+from diabolo.precision import in_precision
 from diabolo.run import Run
 from diabolo.tables import SCHEDULES
 from diabolo.training import checkpoints
@@ -55,7 +56,7 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
     if settings.epochs == 0:
         estimate_statistics(method, feed)
     if position.step < steps:
-        with fabric.autocast():
+        with in_precision(settings.precision, fabric.device):
             seconds = (steps - position.step) * settings.accumulate * seconds_per_batch(method, feed)
         show.note(f"{steps:,} steps, {steps_per_epoch} an epoch: about {duration(seconds)} to go")
     if settings.compile:

@@ -18,7 +18,7 @@ from diabolo.distributed import alone
 from diabolo.errors import Interrupted, UserError
 from diabolo.evaluation.features import probe_images
 from diabolo.files import cache_folder
-from diabolo.precision import fabric_precision, flushed_denormals
+from diabolo.precision import flushed_denormals
 from diabolo.recipe import Recipe, compose
 from diabolo.run import Run
 from diabolo.verbs.console import Show
@@ -65,8 +65,7 @@ def supervised_twin(run: Run, splits: Splits, show: Show) -> Run:
         twin.device = run.device
         if not twin.trained:
             show.note(f"training the supervised reference: {recipe.training.epochs} epochs")
-            precision = fabric_precision(recipe.training.precision)
-            fabric = Fabric(accelerator=run.device.type, devices=1, precision=precision)
+            fabric = Fabric(accelerator=run.device.type, devices=1)
             try:
                 with flushed_denormals():
                     train_run(twin, replace(splits, train=train), fabric, show)
