@@ -114,7 +114,8 @@ class Recipe:
     def encodings(self) -> int:
         """How often an epoch encodes each image: once for each view, and for the original where it does."""
         local = self.local_views.count if self.local_views else 0
-        return self.views.count + local + bool(self.method.get("with_original"))
+        views = self.views.count + local + bool(self.method.get("with_original"))
+        return views * METHODS.load(self.method["name"]).needs.encoded  # type: ignore[attr-defined]
 
     def to_dict(self) -> dict[str, Any]:
         """Nested dictionaries and lists of plain values."""

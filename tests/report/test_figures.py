@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -140,3 +141,12 @@ def test_a_plane_has_each_point_once_in_the_colour_of_its_class():
     assert np.allclose(drawn.get_offsets(), points)
     assert len(np.unique(drawn.get_facecolors(), axis=0)) == 3
     assert np.array_equal(drawn.get_facecolors()[:3], drawn.get_facecolors()[3:6])
+
+
+@pytest.mark.parametrize("name", ["VAE", "DeepCluster-v2", "instance discrimination", "a name " * 9])
+def test_the_legend_of_budgets_stays_inside(name: str) -> None:
+    many = {f"{name} {i}": [figures.Series(name, np.arange(3.0), np.arange(3.0))] for i in range(7)}
+    figure = figures.budgets(many)
+    FigureCanvasAgg(figure).draw()
+    [legend] = figure.legends
+    assert legend.get_window_extent().x1 <= figure.bbox.x1

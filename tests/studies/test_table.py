@@ -90,13 +90,17 @@ def test_a_row_with_a_recipe_says_what_share_of_its_budget_it_had(tmp_path: Path
             "settings": {"views.count": 1, "method": "cr-vae"},
         },
         "of its own": {"method": "ae"},
+        "four turns for ten views": {
+            "recipe": "simvae-simvae-mnist",
+            "settings": {"views.count": 1, "method": "rotnet"},
+        },
     }
     study = planted_study(rows=rows)
     for row in rows:
         plant(tmp_path, row, [0.9], [0.01])
 
     lines = table_of(study, Store(tmp_path).results(study)).lines
-    assert [line.budget for line in lines] == [1, 0.2, 0.1, 0.2, None]
+    assert [line.budget for line in lines] == [1, 0.2, 0.1, 0.2, None, 0.4]
     text = section("a/study", study, Store(tmp_path))
     assert "| of the recipe's budget |" in text
     assert "| 20 % | 2.00 M |" in text

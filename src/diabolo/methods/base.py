@@ -29,6 +29,7 @@ class Needs:
     labels: bool = False
     features: bool = False  # `before_epoch` wants the representation of the whole training split
     synchronise: bool = True  # batch norm sees all processes' examples
+    encoded: int = 1  # copies of each view that are encoded
 
 
 class Method(nn.Module):

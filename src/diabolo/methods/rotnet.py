@@ -5,13 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diabolo.errors import UserError
-from diabolo.methods.base import Method, Terms
+from diabolo.methods.base import Method, Needs, Terms
 from diabolo.networks.backbone import Backbone
 from diabolo.views.pipeline import Batch
 
 
 class RotNet(Method):
     """Each view is turned by 0, 90, 180 and 270 degrees, and a linear classifier on h tells by which."""
+
+    needs = Needs(encoded=4)
 
     def __init__(self, encoder: Backbone) -> None:
         super().__init__(encoder)

@@ -83,7 +83,7 @@ styled = rc_context(
 
 CURVE_POINTS = 400  # longer curves are averaged in groups
 TILE = 96  # largest side of a reconstruction, pixels
-LEGEND_COLUMNS = 4
+LEGEND_COLUMNS, LEGEND_CHARACTERS = 4, 76  # at most, and as many as fit side by side
 NUMBERED = 20  # classes up to which a confusion matrix can carry its numbers
 
 
@@ -142,7 +142,9 @@ def curves(many: Sequence[Series]) -> Figure:
 @styled
 def budgets(many: Mapping[str, Sequence[Series]]) -> Figure:
     """kNN accuracy in percent over images encoded, the seeds of a row in one colour."""
-    figure = Figure(figsize=(4.8, 3 + 0.16 * -(-len(many) // LEGEND_COLUMNS)))
+    longest = max(map(len, many), default=0) + 5  # the handle is as wide as so many characters
+    columns = max(1, min(LEGEND_COLUMNS, LEGEND_CHARACTERS // longest))
+    figure = Figure(figsize=(4.8, 3 + 0.16 * -(-len(many) // columns)))
     axes = figure.add_subplot(xlabel="images encoded, every view counted", ylabel="kNN on validation, %")
     axes.yaxis.grid(color=LIGHT["rule"], linewidth=0.6)
     axes.set_axisbelow(True)
@@ -159,7 +161,7 @@ def budgets(many: Mapping[str, Sequence[Series]]) -> Figure:
             )
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=LEGEND_COLUMNS, handlelength=1.2)
+    figure.legend(handles, names, loc="outside upper left", ncols=columns, handlelength=1.2)
     return figure
 
 
