@@ -202,7 +202,7 @@ def test_scores_that_do_not_exist_are_named_with_their_reason(tmp_path, capsys):
 def test_a_method_without_a_decoder_gets_one_and_keeps_it(tmp_path, splits, capsys):
     run = train(tmp_path, "simclr", epochs=2)
     arrays = diabolo.reconstruct(run)
-    assert "simclr has no decoder: training one" in capsys.readouterr().err
+    assert "SimCLR has no decoder: training one" in capsys.readouterr().err
     mean_image = splits.train.floats().mean(0)
     baseline = float((splits.test.floats() - mean_image).square().mean())
     assert float(arrays["mse"]) < 0.7 * baseline  # the representation tells the images apart
@@ -222,6 +222,15 @@ def test_a_method_without_a_decoder_gets_one_and_keeps_it(tmp_path, splits, caps
     (run.folder / "decoder.safetensors").write_bytes(b"damaged")
     with pytest.raises(diabolo.UserError, match="not a readable model file"):
         diabolo.reconstruct(run, quiet=True)
+
+
+def test_scoring_and_reconstructing_share_one_decoder(tmp_path, capsys):
+    run = train(tmp_path, "simclr", epochs=1)
+    scores = diabolo.evaluate(run, probes=["knn"], measures=["reconstruction"])
+    capsys.readouterr()
+    arrays = diabolo.reconstruct(run)
+    assert "has no decoder" not in capsys.readouterr().err
+    assert scores["encoder"]["measures"]["reconstruction"]["mse"] == pytest.approx(float(arrays["mse"]))
 
 
 def test_vectors_give_arrays_and_no_picture(tmp_path):

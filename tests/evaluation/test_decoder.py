@@ -1,10 +1,16 @@
 """A decoder trained on what a frozen method kept."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from diabolo.data.images import Images
-from diabolo.evaluation.decoder import decoded_from
+from diabolo.evaluation import decoder
+from diabolo.evaluation.decoder import coder_for
+from diabolo.generation import Coder
+from diabolo.methods.random import Random
+from diabolo.networks.backbone import Backbone
 from tests.evaluation.subjects import Coded
 
 
@@ -17,17 +23,41 @@ def train() -> Images:
     return Images(pixels)
 
 
+class Undecodable(Random):
+    """Its representation is the example."""
+
+    def __init__(self) -> None:
+        super().__init__(Backbone(torch.nn.Flatten(), (8,)))
+
+
+def ad_hoc(train: Images, kept: Path | None = None) -> Coder:
+    return coder_for(Undecodable().eval(), "h", train.shape, lambda: train, 0, kept)
+
+
 def test_it_rebuilds_what_the_code_holds(train: Images) -> None:
-    decoded = decoded_from(Coded(torch.nn.Identity(), (8,)).eval(), "z", train, seed=0)
+    decoded = ad_hoc(train)
     with torch.inference_mode():
         error = (decoded.reconstruct(train.pixels) - train.pixels).square().mean(0)
     assert error[1:].max() < 0.25  # of a variance of 1
 
 
 def test_a_dimension_that_hardly_varies_is_not_blown_up(train: Images) -> None:
-    decoded = decoded_from(Coded(torch.nn.Identity(), (8,)).eval(), "z", train, seed=0)
+    decoded = ad_hoc(train)
     excited = train.pixels.clone()
     excited[:, 0] = 1.0
     with torch.inference_mode():
         error = (decoded.reconstruct(excited) - excited).square().mean(0)
     assert error[1:].max() < 10  # 2,250 without the floor
+
+
+def test_one_that_is_kept_is_trained_once(train: Images, tmp_path: Path, monkeypatch) -> None:
+    first = ad_hoc(train, tmp_path / "decoder.safetensors")
+    monkeypatch.setattr(decoder, "fit_decoder", None)
+    again = ad_hoc(train, tmp_path / "decoder.safetensors")
+    with torch.inference_mode():
+        assert torch.equal(first.reconstruct(train.pixels), again.reconstruct(train.pixels))
+
+
+def test_a_method_that_decodes_is_its_own_coder(train: Images) -> None:
+    method = Coded(torch.nn.Identity(), (8,)).eval()
+    assert coder_for(method, "z", train.shape, lambda: train, 0) is method

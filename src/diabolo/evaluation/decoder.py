@@ -5,7 +5,8 @@ SimVAE, A.7.6, shows reconstructions of discriminative methods in this way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from diabolo.data.images import Images
 from diabolo.errors import UserError
 from diabolo.evaluation.features import extract
+from diabolo.files import read_tensors, write_tensors
+from diabolo.generation import Coder
 from diabolo.methods.base import Method
 from diabolo.networks import default_encoder, mirror
 from diabolo.seeds import generator, seed_for
@@ -81,10 +84,32 @@ def with_decoder(
     return Decoded(method, space, decoder, width).to(device).eval()
 
 
-def decoded_from(method: Method, space: str, train: Images, seed: int) -> Decoded:
-    """The method with a decoder trained on its representation of train."""
-    decoded = with_decoder(method, space, decoder_for(train.shape), train.shape, seed)
-    fit_decoder(decoded, train, seed)
+def coder_for(
+    method: Method,
+    space: str,
+    shape: tuple[int, ...],
+    train: Callable[[], Images],
+    seed: int,
+    kept: Path | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Coder:
+    """The method itself, if it can decode; else with a decoder trained on its representation of train.
+
+    shape: of an example. kept: the file where that decoder is kept, so that it is trained only once. note:
+    is told of the training.
+    """
+    if isinstance(method, Coder):
+        return method
+    spec = decoder_for(shape)
+    decoded = with_decoder(method, space, spec, shape, seed)
+    if kept is not None and kept.exists():
+        decoded.load(read_tensors(kept)[0])
+        return decoded
+    note(f"{type(method).__name__} has no decoder: training one ({spec['name']}) on its frozen representation {space}")
+    error = fit_decoder(decoded, train(), seed)
+    note(f"mean squared error on train {error:.4g}")
+    if kept is not None:
+        write_tensors(kept, decoded.learned)
     return decoded
 
 

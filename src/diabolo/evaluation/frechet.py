@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
 from diabolo.evaluation import heads
-from diabolo.evaluation.decoder import decoded_from
 from diabolo.evaluation.features import extract, probe_images
 from diabolo.evaluation.heads import Labelled
 from diabolo.evaluation.measures import Measure, Subject
@@ -101,18 +100,13 @@ class Frechet(Measure):
 
     def __call__(self, subject: Subject) -> dict[str, Any]:
         own = isinstance(subject.method, Coder)
-        method: Any = (
-            subject.method
-            if own
-            else decoded_from(subject.method, subject.space, subject.splits.train, subject.seed)
-        )
         device = subject.method.encoder.mean.device
         extractor = extractor_for(subject.splits, device)
         train, _, test = probe_images(subject.splits)
         real = extract(extractor.represent, test, device=device)
         rows = torch.randperm(len(train), generator=generator("frechet"))[: len(test)]
         floor = extract(extractor.represent, train.take(rows), device=device)
-        made = _features(extractor, _conditional(method, train, test, subject.seed), device)
+        made = _features(extractor, _conditional(subject.coder, train, test, subject.seed), device)
         return {
             "distance": frechet_distance(made, real),
             "floor": frechet_distance(floor, real),

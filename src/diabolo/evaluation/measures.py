@@ -8,11 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 from diabolo.data.images import Splits
 from diabolo.distributed import alone
 from diabolo.errors import UserError
+from diabolo.evaluation.decoder import coder_for
+from diabolo.generation import Coder
 from diabolo.methods.base import Method
 from diabolo.tables import MEASURES
 from diabolo.views.pipeline import Pipeline
@@ -23,7 +27,8 @@ class Subject:
     """What a measure looks at: a method in evaluation mode, on its device, and the data of its run.
 
     space: the representation that is scored. views: those of the training, where it had any that are at hand.
-    without: the classes that training went without. seed: of the run.
+    without: the classes that training went without. seed: of the run. kept: where a decoder trained for
+    a method without one is kept.
     """
 
     method: Method
@@ -32,6 +37,13 @@ class Subject:
     views: Pipeline | None = None
     without: tuple[str, ...] = ()
     seed: int = 0
+    kept: Path | None = None
+
+    @cached_property
+    def coder(self) -> Coder:
+        """The method, with a decoder trained on the space where it has none of its own."""
+        train, shape = self.splits.train, self.splits.test.shape
+        return coder_for(self.method, self.space, shape, lambda: train, self.seed, self.kept)
 
 
 class Measure:

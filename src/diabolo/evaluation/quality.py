@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from diabolo.evaluation.decoder import decoded_from
 from diabolo.evaluation.measures import Measure, Subject
 from diabolo.generation import Array, Coder, batches, coder, psnr, reconstruct, squared_error
 from diabolo.seeds import generator
@@ -49,11 +48,7 @@ class Reconstruction(Measure):
 
     def __call__(self, subject: Subject) -> dict[str, Any]:
         own, test = isinstance(subject.method, Coder), subject.splits.test
-        method = (
-            coder(subject.method)
-            if own
-            else decoded_from(subject.method, subject.space, subject.splits.train, subject.seed)
-        )
+        method = subject.coder
         images = len(test.shape) == 3
         windows = images and min(test.shape[1:]) > 2 * RADIUS
         errors, similarities = [], []

@@ -30,7 +30,7 @@ from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Show
 from diabolo.verbs.outside import Outside, from_outside
 from diabolo.verbs.page import write_page, write_report
-from diabolo.verbs.reading import opened, splits_of
+from diabolo.verbs.reading import DECODER, opened, splits_of
 from diabolo.verbs.supervised import own_parts, supervised_recipe, supervised_twin
 from diabolo.views.pipeline import views_at_hand
 
@@ -147,6 +147,8 @@ def _scores(
     """
     space, seed = settings.space or run.method.spaces[0], run.recipe.seed
     subject = subject_of(run.recipe, run.own, run.method, splits, space)
+    if space == (run.recipe.evaluation.space or run.method.spaces[0]):  # that of the generative verbs
+        subject = replace(subject, kept=run.folder / DECODER)
     targets = targets_of(*probe_images(splits))
     probes = _usual(targets).probes if settings.probes is None else settings.probes
     suite = Suite(probes=probes, measures=settings.measures or [])
@@ -235,7 +237,7 @@ def _references(
             features = features_of(partial(twin.represent, space=space), splits, run.device)
             tuned = _tuned(twin, space, specs, splits, run) if row == "random" else {}
             scored = score(features, specs, run.recipe.seed).scores
-            found = _measured(here, replace(subject, method=twin), show)
+            found = _measured(here, replace(subject, method=twin, kept=None), show)
             return {"space": space} | scored | tuned | found
 
         # What the user's own modules and views are cannot be told from their names.

@@ -12,8 +12,7 @@ from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
 from diabolo.data.splits import load, read_parts
 from diabolo.errors import UserError
-from diabolo.evaluation.decoder import decoder_for, fit_decoder, with_decoder
-from diabolo.files import read_tensors, write_tensors
+from diabolo.evaluation.decoder import coder_for
 from diabolo.generation import Coder
 from diabolo.recipe import Data
 from diabolo.run import Run
@@ -21,6 +20,7 @@ from diabolo.seeds import generator
 from diabolo.verbs.console import Show
 from diabolo.views.pipeline import views_at_hand
 
+DECODER = "decoder.safetensors"  # in a run folder: trained for a method without one
 Looked = str | Path | Images | Splits | None
 
 
@@ -73,21 +73,16 @@ def coder_of(run: Run, data: Looked, show: Show) -> Coder:
 
     That decoder is kept in the run folder as `decoder.safetensors`, and trained only once.
     """
-    if isinstance(run.method, Coder):
-        return run.method
     space = run.recipe.evaluation.space or run.method.spaces[0]
-    spec = decoder_for(run.facts.shape)
-    decoded = with_decoder(run.method, space, spec, run.facts.shape, run.recipe.seed)
-    path = run.folder / "decoder.safetensors"
-    if path.exists():
-        decoded.load(read_tensors(path)[0])
-        return decoded
-    name = run.recipe.method["name"]
-    show.note(f"{name} has no decoder: training one ({spec['name']}) on its frozen representation {space}")
-    error = fit_decoder(decoded, splits_of(run, data).train, run.recipe.seed)
-    show.note(f"mean squared error on train {error:.4g}")
-    write_tensors(path, decoded.learned)
-    return decoded
+    return coder_for(
+        run.method,
+        space,
+        run.facts.shape,
+        lambda: splits_of(run, data).train,
+        run.recipe.seed,
+        run.folder / DECODER,
+        show.note,
+    )
 
 
 def view_of(run: Run, images: Images, seed: int) -> NDArray[np.float32] | None:
