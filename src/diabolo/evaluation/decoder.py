@@ -105,7 +105,8 @@ def coder_for(
     if kept is not None and kept.exists():
         decoded.load(read_tensors(kept)[0])
         return decoded
-    note(f"{type(method).__name__} has no decoder: training one ({spec['name']}) on its frozen representation {space}")
+    name = type(method).__name__
+    note(f"{name} has no decoder: training one ({spec['name']}) on its frozen representation {space}")
     error = fit_decoder(decoded, train(), seed)
     note(f"mean squared error on train {error:.4g}")
     if kept is not None:
