@@ -30,12 +30,13 @@ class Undecodable(Random):
         super().__init__(Backbone(torch.nn.Flatten(), (8,)))
 
 
-def ad_hoc(train: Images, kept: Path | None = None) -> Coder:
-    return coder_for(Undecodable().eval(), "h", train.shape, lambda: train, 0, kept)
+def ad_hoc(train: Images, kept: Path | None = None, precision: str = "float32") -> Coder:
+    return coder_for(Undecodable().eval(), "h", train.shape, lambda: train, 0, kept, precision=precision)
 
 
-def test_it_rebuilds_what_the_code_holds(train: Images) -> None:
-    decoded = ad_hoc(train)
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_it_rebuilds_what_the_code_holds(train: Images, precision: str) -> None:
+    decoded = ad_hoc(train, precision=precision)
     with torch.inference_mode():
         error = (decoded.reconstruct(train.pixels) - train.pixels).square().mean(0)
     assert error[1:].max() < 0.25  # of a variance of 1

@@ -19,6 +19,7 @@ from diabolo.files import read_tensors, write_tensors
 from diabolo.generation import Coder
 from diabolo.methods.base import Method
 from diabolo.networks import default_encoder, mirror
+from diabolo.precision import in_precision
 from diabolo.seeds import generator, seed_for
 from diabolo.tables import DECODERS, ENCODERS
 
@@ -81,6 +82,7 @@ def with_decoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("decoder", seed))
         decoder = DECODERS.build(spec, latent=width, shape=shape)
+    decoder.to(memory_format=torch.channels_last)
     return Decoded(method, space, decoder, width).to(device).eval()
 
 
@@ -92,11 +94,13 @@ def coder_for(
     seed: int,
     kept: Path | None = None,
     note: Callable[[str], None] = lambda _: None,
+    *,
+    precision: str = "float32",
 ) -> Coder:
     """The method itself, if it can decode; else with a decoder trained on its representation of train.
 
     shape: of an example. kept: the file where that decoder is kept, so that it is trained only once. note:
-    is told of the training.
+    is told of the training. precision: it is trained in, float32 or bf16; it decodes in float32.
     """
     if isinstance(method, Coder):
         return method
@@ -107,7 +111,7 @@ def coder_for(
         return decoded
     name = type(method).__name__
     note(f"{name} has no decoder: training one ({spec['name']}) on its frozen representation {space}")
-    error = fit_decoder(decoded, train(), seed)
+    error = fit_decoder(decoded, train(), seed, precision=precision)
     note(f"mean squared error on train {error:.4g}")
     if kept is not None:
         write_tensors(kept, decoded.learned)
@@ -122,6 +126,7 @@ def fit_decoder(
     epochs: int = EPOCHS,
     lr: float = LR,
     batch_size: int = BATCH_SIZE,
+    precision: str = "float32",
 ) -> float:
     """Minimise the mean squared error of train's reconstructions with Adam, its rate falling as a cosine.
 
@@ -141,7 +146,9 @@ def fit_decoder(
     for _ in range(epochs):
         error.zero_()
         for index in torch.randperm(len(train), generator=order).split(batch_size):
-            loss = (decoded.decode(z[index]) - train.floats(index).to(device)).square().mean()
+            with in_precision(precision, device):
+                rebuilt = decoded.decode(z[index])
+            loss = (rebuilt - train.floats(index).to(device)).square().mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

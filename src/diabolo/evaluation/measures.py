@@ -28,7 +28,7 @@ class Subject:
 
     space: the representation that is scored. views: those of the training, where it had any that are at hand.
     without: the classes that training went without. seed: of the run. kept: where a decoder trained for
-    a method without one is kept.
+    a method without one is kept. precision: such a decoder is trained in, that of the run's training.
     """
 
     method: Method
@@ -38,12 +38,15 @@ class Subject:
     without: tuple[str, ...] = ()
     seed: int = 0
     kept: Path | None = None
+    precision: str = "float32"
 
     @cached_property
     def coder(self) -> Coder:
         """The method, with a decoder trained on the space where it has none of its own."""
         train, shape = self.splits.train, self.splits.test.shape
-        return coder_for(self.method, self.space, shape, lambda: train, self.seed, self.kept)
+        return coder_for(
+            self.method, self.space, shape, lambda: train, self.seed, self.kept, precision=self.precision
+        )
 
 
 class Measure:

@@ -304,6 +304,7 @@ def subject_of(recipe: Recipe, own: Own, method: Method, splits: Splits, space: 
         views_at_hand(recipe, own.transforms),
         recipe.data.without,
         recipe.seed,
+        precision=recipe.training.precision,
     )
 
 

@@ -82,6 +82,7 @@ def coder_of(run: Run, data: Looked, show: Show) -> Coder:
         run.recipe.seed,
         run.folder / DECODER,
         show.note,
+        precision=run.recipe.training.precision,
     )
 
 
