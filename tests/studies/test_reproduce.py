@@ -1,6 +1,7 @@
 """Reproducing: what is finished is not run again, and several workers give what one gives."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,25 @@ def test_a_study_is_run_once_and_gone_on_with_where_it_stopped(study: Study, tmp
     assert [
         path for path, time in times.items() if path.stat().st_mtime_ns != time and path.suffix == ".json"
     ] == [store.folder / "vae-1.json"]
+
+
+def test_a_measure_that_a_study_comes_to_ask_for_is_taken_of_the_runs_there_are(tmp_path: Path) -> None:
+    shared = VALUES["shared"] | {"evaluation.references": False, "evaluation.measures": ["similarity"]}
+    more = shared | {"evaluation.measures": ["similarity", {"name": "denoising", "noise": 0.3}]}
+    before, after = (study_from(VALUES | {"seeds": 1, "shared": each}, "digits") for each in (shared, more))
+    store, runs = Store(tmp_path / "results"), tmp_path / "runs"
+    work(before, store, runs, quiet=True)
+    kept = files(store.folder)
+    shutil.rmtree(runs / "vae-0")  # as if it was run elsewhere
+    times = {path: path.stat().st_mtime_ns for path in (runs / "ae-0").iterdir()}
+    work(after, store, runs, quiet=True)
+    assert times == {path: path.stat().st_mtime_ns for path in (runs / "ae-0").iterdir()}
+    grown = files(store.folder)
+    for name in ("ae-0", "vae-0"):
+        measures = grown[f"{name}.json"]["scores"]["encoder"]["measures"]
+        assert measures.pop("denoising")["noise"] == 0.3
+        assert grown[f"{name}.json"] == kept[f"{name}.json"]
+        assert "denoising" in grown[f"{name}.yaml"]
 
 
 def test_the_better_trial_is_chosen_on_validation(study: Study, tmp_path: Path) -> None:

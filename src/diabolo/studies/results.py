@@ -76,6 +76,23 @@ class Store:
             },
         )
 
+    def lacking(self, study: Study, job: Job) -> list[dict[str, Any]]:
+        """The measures that a study has come to ask for since a run of it was kept."""
+        if job.trial is not None:
+            return []
+        known = self._read(job)["scores"]["encoder"].get("measures", {})
+        asked = study.recipe(job, self.chosen(study, job.row)).evaluation.measures or []
+        return [spec for spec in asked if spec["name"] not in known]
+
+    def add(self, study: Study, job: Job, measures: Mapping[str, Any]) -> None:
+        """Put further measures beside those of a kept run."""
+        values = self._read(job)
+        entry = values["scores"]["encoder"]
+        entry["measures"] = entry.get("measures", {}) | measures
+        recipe = study.recipe(job, self.chosen(study, job.row))
+        write_text(self.folder / f"{job.name}.yaml", recipe.to_yaml())
+        write_json(self._path(job), values)
+
     def chosen(self, study: Study, row: str) -> dict[str, Any]:
         """The settings of the row's best trial, the first among equals; none where it has no trials."""
         found = self.trials(study, row)

@@ -146,9 +146,7 @@ def _scores(
     strict: refuse what of the settings does not apply, instead of leaving it out.
     """
     space, seed = settings.space or run.method.spaces[0], run.recipe.seed
-    subject = subject_of(run.recipe, run.own, run.method, splits, space)
-    if space == (run.recipe.evaluation.space or run.method.spaces[0]):  # that of the generative verbs
-        subject = replace(subject, kept=run.folder / DECODER)
+    subject = _trained(run, splits, space)
     targets = targets_of(*probe_images(splits))
     probes = _usual(targets).probes if settings.probes is None else settings.probes
     suite = Suite(probes=probes, measures=settings.measures or [])
@@ -179,6 +177,18 @@ def _scores(
     scores["verdict"] = verdict(scores)
     show.scores(scores)
     return scores, partial(write_report, run, splits, scores, features, scored.predictions)
+
+
+def measure_run(run: Run, measures: Specs, show: Show) -> dict[str, Any]:
+    """What measures say of a run in its recipe's space, by name; its scores stay as they are."""
+    return _measured(measures, _trained(run, splits_of(run)), show)["measures"]
+
+
+def _trained(run: Run, splits: Splits, space: str | None = None) -> Subject:
+    """A run's method as measures look at it. What decodes the recipe's space is kept with the run."""
+    subject = subject_of(run.recipe, run.own, run.method, splits, space)
+    same = subject.space == (run.recipe.evaluation.space or run.method.spaces[0])
+    return replace(subject, kept=run.folder / DECODER) if same else subject
 
 
 def _chosen(

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from diabolo.run import Run
 from diabolo.studies.results import Store
 from diabolo.studies.study import Job, Study
 from diabolo.verbs.console import Show
+from diabolo.verbs.evaluate import measure_run
 from diabolo.verbs.fit import fit
 from diabolo.verbs.trial import value_of
 
@@ -23,11 +25,13 @@ PAUSE = 5.0  # seconds between looks at what others are doing
 def work(study: Study, store: Store, runs: Path, quiet: bool = False) -> None:
     """Run every job that has no result yet, and return when all have one.
 
+    Of one that has, what the study has come to measure since is measured on its run.
+
     A run lives in `runs`, so that whoever was stopped goes on where it stopped. A job that another worker
     holds is left to it, and taken over should that worker stop.
     """
     show = Show(quiet)
-    while pending := [job for job in study.jobs() if not store.has(job)]:
+    while pending := [job for job in study.jobs() if not store.has(job) or store.lacking(study, job)]:
         done = [_try(study, store, job, runs, show) for job in pending if store.ready(study, job)]
         if not any(done):
             time.sleep(PAUSE)
@@ -75,21 +79,31 @@ def _try(study: Study, store: Store, job: Job, runs: Path, show: Show) -> bool:
     except Timeout:
         return False
     try:
+        what = f"seed {job.seed}" if job.trial is None else f"trial {job.trial}"
         if not store.has(job):
-            what = f"seed {job.seed}" if job.trial is None else f"trial {job.trial}"
             show.note(f"{job.row}, {what}")
-            recipe = study.recipe(job, store.chosen(study, job.row) if job.trial is None else {})
-            run = fit(
-                recipe=recipe.to_dict(),
-                out=folder,
-                resume=folder.exists(),
-                evaluate=job.trial is None,
-                quiet=show.console.quiet,
+            _run(study, store, job, folder, show)
+        elif measures := store.lacking(study, job):
+            show.note(f"{job.row}, {what}: further measures")
+            run = (
+                Run.open(folder) if folder.exists() else _fit(study, store, job, folder, show, evaluate=False)
             )
-            if job.trial is None:
-                store.keep(job, run)
-            else:
-                store.keep_trial(job, run, study.by, value_of(run, study.by))
+            store.add(study, job, measure_run(run, measures, show))
         return True
     finally:
         lock.release()
+
+
+def _run(study: Study, store: Store, job: Job, folder: Path, show: Show) -> None:
+    """Train and keep what a job gives: a trial by its criterion, a run by its scores."""
+    run = _fit(study, store, job, folder, show, evaluate=job.trial is None)
+    if job.trial is None:
+        store.keep(job, run)
+    else:
+        store.keep_trial(job, run, study.by, value_of(run, study.by))
+
+
+def _fit(study: Study, store: Store, job: Job, folder: Path, show: Show, *, evaluate: bool) -> Run:
+    recipe = study.recipe(job, store.chosen(study, job.row) if job.trial is None else {})
+    resume, quiet = folder.exists(), show.console.quiet
+    return fit(recipe=recipe.to_dict(), out=folder, resume=resume, evaluate=evaluate, quiet=quiet)
