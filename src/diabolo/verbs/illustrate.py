@@ -24,18 +24,21 @@ SHOWN = 12  # images in a row
 
 
 def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> None:
-    """Draw what the study asks for, of the rows whose first run is at hand; what is drawn already stays."""
+    """Draw what the study asks for, of the rows whose first run is at hand.
+
+    A picture of one row is drawn once. One of several stays as well, unless every row is at hand: then
+    there may be more of them than were drawn.
+    """
     found = at_hand(study, runs)
     if "curves" in study.pictures:
         _curves(study, store)
-    draw = {
-        "reconstructions": _reconstructions,
-        "samples": _samples,
-        "denoised": _denoised,
-        "similarity": _similarity,
-    }
-    for kind in draw.keys() & set(study.pictures):
-        draw[kind](found, store.folder, Show(quiet))
+    for kind, draw in {"reconstructions": _reconstructions, "samples": _samples}.items():
+        path = store.folder / f"{kind}.png"
+        if kind in study.pictures and found and (len(found) == len(study.rows) or not path.exists()):
+            write_bytes(path, draw(found, Show(quiet)))
+    for kind, draw_each in {"denoised": _denoised, "similarity": _similarity}.items():
+        if kind in study.pictures:
+            draw_each(found, store.folder)
     for kind in {"latents", "confusion"} & set(study.pictures):
         _from_report(kind, found, store.folder)
 
@@ -61,25 +64,20 @@ def _curves(study: Study, store: Store) -> None:
         write_bytes(store.folder / "curves.png", save(budgets(many), "png"))
 
 
-def _reconstructions(runs: dict[str, Run], folder: Path, show: Show) -> None:
+def _reconstructions(runs: dict[str, Run], show: Show) -> bytes:
     """The same test images through each decoder, ad hoc where a method has none (SimVAE, Figs. 2, 3)."""
-    path = folder / "reconstructions.png"
-    if path.exists() or not runs:
-        return
     rows: dict[str, generation.Array] = {}
     for name, run in runs.items():
         x = images_of(run, None, show).take(torch.arange(SHOWN)).floats().numpy()
         rows.setdefault("test images", x)
         rows[name] = generation.reconstruct(coder_of(run, None, show), x)
-    write_bytes(path, save(grid(list(rows.values()), list(rows)), "png"))
+    return save(grid(list(rows.values()), list(rows)), "png")
 
 
-def _samples(runs: dict[str, Run], folder: Path, show: Show) -> None:
+def _samples(runs: dict[str, Run], show: Show) -> bytes:
     """Samples from each prior."""
-    path = folder / "samples.png"
-    if not path.exists() and runs:
-        rows = [sample(run, n=SHOWN, quiet=True)["images"] for run in runs.values()]
-        write_bytes(path, save(grid([np.clip(row, 0, 1) for row in rows], list(runs)), "png"))
+    rows = [sample(run, n=SHOWN, quiet=show.console.quiet)["images"] for run in runs.values()]
+    return save(grid([np.clip(row, 0, 1) for row in rows], list(runs)), "png")
 
 
 def _from_report(kind: str, runs: dict[str, Run], folder: Path) -> None:
@@ -90,7 +88,7 @@ def _from_report(kind: str, runs: dict[str, Run], folder: Path) -> None:
             write_bytes(path, drawn.read_bytes())
 
 
-def _denoised(runs: dict[str, Run], folder: Path, show: Show) -> None:
+def _denoised(runs: dict[str, Run], folder: Path) -> None:
     """Original, noisy and denoised, of each row."""
     for run in runs.values():
         path = folder / f"denoised-{run.folder.name}.png"
@@ -101,7 +99,7 @@ def _denoised(runs: dict[str, Run], folder: Path, show: Show) -> None:
             write_bytes(path, save(grid([np.clip(r, 0, 1) for r in rows], names), "png"))
 
 
-def _similarity(runs: dict[str, Run], folder: Path, show: Show) -> None:
+def _similarity(runs: dict[str, Run], folder: Path) -> None:
     """AAVAE's Fig. 5, of each row."""
     for run in runs.values():
         path = folder / f"similarity-{run.folder.name}.png"
