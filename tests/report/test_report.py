@@ -117,7 +117,12 @@ def full() -> Content:
             "format_version": 1,
         },
         measures=[
-            Measured("reconstruction", [Figure("MSE", "0.0123"), Figure("SSIM", "0.9", "0.2")], ["on test"])
+            Measured(
+                "reconstruction",
+                [Figure("MSE", "0.0123"), Figure("SSIM", "0.9", "0.2")],
+                ["on test"],
+                {"z": [Figure("hue", "0.31", "0.1")], "h": [Figure("hue", "0.7")]},
+            )
         ],
         metrics=metrics(),
         reconstructions=Reconstructions(
@@ -231,7 +236,9 @@ def test_hostile_names_are_shown_as_text(full, tmp_path):
         summary={hostile: hostile},
         verdict=[hostile],
         scores={hostile: {"width": 2, hostile: {"accuracy": 0.5}}},
-        measures=[Measured(hostile, [Figure(hostile, hostile)], [hostile])],
+        measures=[
+            Measured(hostile, [Figure(hostile, hostile)], [hostile], {hostile: [Figure(hostile, hostile)]})
+        ],
         metrics=[{"kind": "train", "step": 1, "epoch": 1, hostile: 1.0}],
         latents=replace(full.latents, classes=classes),
         confusion=replace(full.confusion, classes=classes, probe=hostile),
@@ -278,6 +285,21 @@ def test_measures_keep_their_figures_their_twin_and_their_reasons():
         "views simclr",
     ]
     assert measures_of({"encoder": {"width": 2}, "verdict": []}) == []
+
+
+def test_parts_of_a_measure_stand_side_by_side():
+    found = {"mean": 0.5, "z": {"hue": 0.25, "mean": 0.5}, "h": {"hue": 0.75, "mean": 0.8}}
+    twin = {"mean": 0.1, "z": {"hue": 0.125, "mean": 0.1}}
+    rows = {
+        "encoder": {"measures": {"style": found}},
+        "random": {"measures": {"style": twin}},
+    }
+    [one] = measures_of(rows)
+    assert list(map(str, one.figures)) == ["mean R² 0.5 (untrained 0.1)"]
+    assert {part: list(map(str, figures)) for part, figures in one.parts.items()} == {
+        "z": ["hue 0.25 (untrained 0.125)", "mean 0.5 (untrained 0.1)"],
+        "h": ["hue 0.75", "mean 0.8"],
+    }
 
 
 def test_the_table_marks_the_best_of_the_run_and_the_reference_beyond_it(written):

@@ -1,7 +1,7 @@
 """What the measures of a run found, laid out in words and figures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from diabolo.report.table import number
@@ -50,11 +50,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Measured:
-    """A measure: its name, its figures, and what a reader should know of them."""
+    """A measure: its name, its figures, and what a reader should know of them.
+
+    parts: figures of parts that have the same ones, such as each space.
+    """
 
     name: str
     figures: list[Figure]
     notes: list[str]
+    parts: Mapping[str, list[Figure]] = field(default_factory=dict)
 
 
 def measures_of(scores: Mapping[str, Any]) -> list[Measured]:
@@ -65,15 +69,25 @@ def measures_of(scores: Mapping[str, Any]) -> list[Measured]:
 
 def _measured(name: str, found: Mapping[str, Any], twin: Mapping[str, Any]) -> Measured:
     labels = LABELS.get(name, {})
+    shown = {key: value for key, value in found.items() if key not in HIDDEN}
+    parts = {
+        key: _figures(value, twin.get(key, {}), {})
+        for key, value in shown.items()
+        if isinstance(value, Mapping)
+    }
+    notes = [found["note"]] if "note" in found else []
+    notes += [f"no {labels.get(key, key)}: {reason}" for key, reason in found.get("missing", {}).items()]
+    return Measured(name, _figures(shown, twin, labels), notes, parts)
+
+
+def _figures(found: Mapping[str, Any], twin: Mapping[str, Any], labels: Mapping[str, str]) -> list[Figure]:
     figures = []
     for key, value in found.items():
-        text = None if key in HIDDEN else _text(value)
+        text = _text(value)
         if text is not None:
             other = _text(twin[key]) if key in twin and isinstance(value, float) else None
             figures.append(Figure(labels.get(key, key.replace("_", " ")), text, other))
-    notes = [found["note"]] if "note" in found else []
-    notes += [f"no {labels.get(key, key)}: {reason}" for key, reason in found.get("missing", {}).items()]
-    return Measured(name, figures, notes)
+    return figures
 
 
 def _text(value: Any) -> str | None:
