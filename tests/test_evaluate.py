@@ -159,6 +159,15 @@ def test_a_suite_on_a_run_takes_what_its_method_allows_and_leaves_the_folder_as_
         diabolo.evaluate(fitted, measures=["copying"], quiet=True)
 
 
+def test_the_page_shows_what_a_decoder_trained_for_a_method_without_one_makes(
+    fitted: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    diabolo.evaluate(fitted, measures=["reconstruction"], report=page, quiet=True)
+    assert "reconstructions" in Page(page).sections
+    assert "What a decoder, trained on the frozen representation, makes of" in page.read_text()
+
+
 def test_without_labels_a_suite_has_its_probes_left_out_and_a_probe_by_name_is_refused(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,11 +23,15 @@ LAYERS = 8  # in which points are drawn, so that no class lies on top of all oth
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """What went in, what came out and, if not the input, what the encoder saw: [n, C, H, W] in [0, 1]."""
+    """What went in, what came out and, if not the input, what the encoder saw: [n, C, H, W] in [0, 1].
+
+    own: whether the method's own decoder made them, and not one trained on the frozen representation.
+    """
 
     input: Array
     output: Array
     view: Array | None = None
+    own: bool = True
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from diabolo.report import page
 from diabolo.report.measures import measures_of
 from diabolo.run import Run, environment
 from diabolo.verbs import gallery
-from diabolo.verbs.console import duration
-from diabolo.verbs.reading import view_of
+from diabolo.verbs.console import Show, duration
+from diabolo.verbs.reading import DECODER, coder_of, view_of
 
 POINTS = 2_000  # in the maps of the latents
 
@@ -43,7 +43,7 @@ def write_report(
             scores=scores,
             measures=measures_of(scores),
             metrics=run.metrics,
-            reconstructions=_reconstructions(run, test),
+            reconstructions=_reconstructions(run, splits, test),
             latents=_latents(features, test),
             similarity=_similarity(scores["encoder"].get("measures", {}).get("similarity")),
             confusion=_confusion(features, predictions),
@@ -103,15 +103,24 @@ def _summary(run: Run) -> dict[str, str]:
 
 
 @torch.no_grad()
-def _reconstructions(run: Run, test: Images) -> page.Reconstructions | None:
-    """The first test images, as the encoder saw them and as they came back."""
-    if not isinstance(run.method, Generative) or len(test.shape) != 3:
+def _reconstructions(run: Run, splits: Splits, test: Images) -> page.Reconstructions | None:
+    """The first test images, as the encoder saw them and as they came back.
+
+    A method that cannot decode has them if a decoder is kept in the run folder.
+    """
+    if len(test.shape) != 3:
+        return None
+    if isinstance(run.method, Generative):
+        method: Generative = run.method
+    elif (run.folder / DECODER).exists():
+        method = coder_of(run, splits, Show(quiet=True))
+    else:
         return None
     few = test.take(torch.arange(min(gallery.ACROSS, len(test))))
     view = view_of(run, few, run.recipe.seed)
     seen = few.floats() if view is None else torch.from_numpy(view)
-    output = run.method.reconstruct(seen.to(run.device)).cpu().numpy()
-    return page.Reconstructions(few.floats().numpy(), output, view)
+    output = method.reconstruct(seen.to(run.device)).cpu().numpy()
+    return page.Reconstructions(few.floats().numpy(), output, view, isinstance(run.method, Generative))
 
 
 def _latents(features: Features, test: Images | None) -> page.Latents:
