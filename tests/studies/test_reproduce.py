@@ -169,6 +169,21 @@ def test_pictures_are_drawn_once_from_the_runs_and_shown_in_the_section(tmp_path
     assert f"![reconstructions]({store.folder / 'reconstructions.png'})" in text
 
 
+def test_style_is_drawn_from_what_was_measured(tmp_path: Path) -> None:
+    shared = VALUES["shared"] | {"evaluation.measures": [{"name": "style", "train": 200, "test": 100}]}
+    study = study_from(
+        VALUES | {"rows": {"AE": {"method": "ae"}}, "shared": shared, "seeds": 1, "pictures": ["style"]}, "s"
+    )
+    store = Store(tmp_path / "results")
+    illustrate(study, store, tmp_path / "runs", quiet=True)
+    assert not store.folder.exists()  # nothing was measured yet
+    work(study, store, tmp_path / "runs", quiet=True)
+    shutil.rmtree(tmp_path / "runs")
+    illustrate(study, store, tmp_path / "runs", quiet=True)
+    with Image.open(store.folder / "style.png") as picture:
+        assert min(picture.size) > 300
+
+
 def test_samples_of_each_row_are_drawn_from_its_prior(tmp_path: Path) -> None:
     rows = {
         name: {"method": "vae", "settings": {"method.latent": d}} for name, d in (("two", 2), ("four", 4))

@@ -227,9 +227,31 @@ def confusion(counts: Array, classes: Sequence[str]) -> Figure:
     axes.set_yticks(named, names[: len(named)])
     if k <= NUMBERED:
         for row, column in np.argwhere(counts):
-            colour = ON_ACCENT if heat[row, column, 3] > 0.6 else LIGHT["ink"]
-            text = f"{counts[row, column]}"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=7)
+            _number(axes, row, column, f"{counts[row, column]}", heat[row, column, 3])
+    return figure
+
+
+@styled
+def shades(panels: Mapping[str, Array], rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """Figures [R, C] in [0, 1], one above the other under their names: each as its number on a shade of it.
+
+    What is not a number stays blank.
+    """
+    figure = Figure(figsize=(1.5 + 0.62 * len(columns), len(panels) * (0.4 + 0.26 * len(rows)) + 0.7))
+    every = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axes, (name, values) in zip(every, panels.items(), strict=True):
+        heat = np.empty((*values.shape, 4))
+        heat[..., :3] = to_rgb(LIGHT["accent"])
+        heat[..., 3] = np.nan_to_num(values).clip(0, 1)
+        axes.set_title(name)
+        axes.imshow(heat, interpolation="none", aspect="auto")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set_xticks(range(len(columns)), columns if axes is every[-1] else [""] * len(columns))
+        for row, column in np.argwhere(np.isfinite(values)):
+            text = f"{values[row, column]:.2f}".replace("-", "−")
+            _number(axes, row, column, text, heat[row, column, 3])
     return figure
 
 
@@ -312,6 +334,12 @@ def strip(images: Array) -> Array:
     canvas[:, :, :width, :3] = tiles.transpose(1, 0, 2, 3)
     canvas[:, :, :width, 3] = 255
     return canvas.reshape(height, -1, 4)[:, :-gap]
+
+
+def _number(axes: Axes, row: int, column: int, text: str, shade: float) -> None:
+    """Text in the middle of a cell that is so deep a shade of the accent."""
+    colour = ON_ACCENT if shade > 0.8 else LIGHT["ink"]
+    axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=7)
 
 
 def _scatter(axes: Axes, points: Array, labels: Array | None, classes: Sequence[str]) -> None:

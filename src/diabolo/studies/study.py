@@ -19,7 +19,9 @@ from diabolo.studies.columns import COLUMNS
 from diabolo.tuning.criteria import By
 from diabolo.tuning.space import SPACES, draws, space_from
 
-Picture = Literal["curves", "reconstructions", "samples", "denoised", "similarity", "latents", "confusion"]
+Picture = Literal[
+    "curves", "style", "reconstructions", "samples", "denoised", "similarity", "latents", "confusion"
+]
 Settings = dict[str, Any]  # keys of the recipe with dots for depth → values
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from diabolo import generation
 from diabolo.files import write_bytes
-from diabolo.report.figures import Series, budgets, save, similarity
+from diabolo.report.figures import Series, budgets, save, shades, similarity
 from diabolo.report.grids import grid
 from diabolo.run import Run
 from diabolo.studies.results import Result, Store
@@ -32,6 +33,8 @@ def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> N
     found = at_hand(study, runs)
     if "curves" in study.pictures:
         _curves(study, store)
+    if "style" in study.pictures:
+        _style(study, store)
     for kind, draw in {"reconstructions": _reconstructions, "samples": _samples}.items():
         path = store.folder / f"{kind}.png"
         if kind in study.pictures and found and (len(found) == len(study.rows) or not path.exists()):
@@ -62,6 +65,31 @@ def live_curves(results: Sequence[Result]) -> dict[str, list[Series]]:
 def _curves(study: Study, store: Store) -> None:
     if many := live_curves(store.results(study)):
         write_bytes(store.folder / "curves.png", save(budgets(many), "png"))
+
+
+def _style(study: Study, store: Store) -> None:
+    """What of each known change can be read back from h and from z: R², the mean over seeds."""
+    measured: dict[str, list[dict[str, Any]]] = {}
+    for result in store.results(study):
+        for of, row in (("encoder", result.row), ("random", "random encoder")):
+            found = result.scores.get(of, {}).get("measures", {}).get("style")
+            if found:
+                measured.setdefault(row, []).append(found)
+    if not measured:
+        return
+    rows = sorted(measured, key="random encoder".__eq__)  # the reference last
+    spaces = [space for space in ("h", "z") if all(space in found[0] for found in measured.values())]
+    factors = list(measured[rows[0]][0][spaces[0]])
+    panels = {
+        f"R², {space}": np.array(
+            [
+                [np.mean([found[space][factor] for found in measured[row]]) for factor in factors]
+                for row in rows
+            ]
+        )
+        for space in spaces
+    }
+    write_bytes(store.folder / "style.png", save(shades(panels, rows, factors), "png"))
 
 
 def _reconstructions(runs: dict[str, Run], show: Show) -> bytes:
