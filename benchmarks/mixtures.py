@@ -37,7 +37,7 @@ def main() -> None:
     else:
         tables = [
             measure(pixels, 10, (200, 20), turns=5, per_turn=4),
-            measure(pixels, 64, (20,), turns=2, per_turn=10),
+            measure(pixels, 64, (20,), turns=2, per_turn=3),
         ]
     keep(
         "mixtures",

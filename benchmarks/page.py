@@ -15,8 +15,8 @@ PAGE = Path(__file__).parent.parent / "BENCHMARKS.md"
 HEAD = """# Benchmarks
 
 Written by the scripts in `benchmarks/`: each measures in one run, turn by turn, renews its table here, and
-is repeated by the command above it. Ratios are of medians. They depend on the machine, named below each
-table.
+is repeated by the command above it. Ratios are of medians unless a table says otherwise. They depend on the
+machine, named below each table.
 """
 
 
