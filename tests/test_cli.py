@@ -496,3 +496,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert run("--version") == 0
     assert capsys.readouterr().out.strip() == version("diabolo")
+
+
+@pytest.mark.parametrize("command", ["--help", "methods", "datasets", "recipes", "studies", "suites"])
+def test_what_only_tells_imports_no_torch(command: str) -> None:
+    code = f"import sys; from diabolo.cli import main; main(['{command}']); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
