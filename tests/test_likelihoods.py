@@ -17,8 +17,8 @@ from diabolo.likelihoods import (
     Gaussian,
     Likelihood,
     SquaredErrorAsCoded,
-    dequantise,
 )
+from diabolo.views.noise import Dequantisation
 
 LEVELS = torch.arange(256, dtype=torch.float64) / 255
 
@@ -156,13 +156,18 @@ def test_bits_of_a_mass_function() -> None:
     assert bits.item() == pytest.approx(1)
 
 
+def dequantised(x: Tensor) -> Tensor:
+    view = Dequantisation()
+    return view.apply(x, view.draw(len(x), tuple(x.shape[1:]), torch.Generator().manual_seed(0)))
+
+
 @pytest.mark.parametrize("normalised", [False, True])
 def test_bits_of_a_density_are_those_of_dequantised_levels(normalised: bool) -> None:
     """By a change of variable to u = 255 (s t + m), whose levels are 1 apart."""
     out, pixels = pair(2)
     std = torch.tensor([0.2, 0.5], dtype=torch.float64).view(2, 1, 1)
     mean = torch.tensor([0.4, 0.6], dtype=torch.float64).view(2, 1, 1)
-    u = 255 * dequantise((255 * pixels).round() / 255, torch.Generator().manual_seed(0))
+    u = 255 * dequantised((255 * pixels).round() / 255)
     target = (u / 255 - mean) / std if normalised else u / 255
     likelihood = Gaussian(variance=0.3, space="normalised" if normalised else "pixels")
     log_p = likelihood.log_prob(out, target)
@@ -176,7 +181,7 @@ def test_bits_of_a_density_are_those_of_dequantised_levels(normalised: bool) -> 
 
 
 def test_dequantised_pixels_stay_in_their_level() -> None:
-    noisy = 255 * dequantise(LEVELS, torch.Generator().manual_seed(0))
+    noisy = 255 * dequantised(LEVELS[None])[0]
     torch.testing.assert_close((noisy + 1e-9).floor(), 255 * LEVELS)
     assert noisy.frac().std().item() == pytest.approx(12**-0.5, rel=0.1)
 

@@ -156,7 +156,13 @@ def test_binarised_mnist_is_scored_by_the_bound_of_the_published_number_of_sampl
     name: str, samples: int
 ) -> None:
     [measure] = completed(name).evaluation.measures or []
-    assert measure == {"name": "bound", "samples": samples, "images": None, "binarise": True}
+    assert measure == {
+        "name": "bound",
+        "samples": samples,
+        "images": None,
+        "binarise": True,
+        "dequantise": False,
+    }
     assert any(f"{samples:,} importance samples" in line for line in head(name)[1]["Published"])
 
 

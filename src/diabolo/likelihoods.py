@@ -51,8 +51,8 @@ class Likelihood(nn.Module):
         """−log₂ p(t) for each dimension of t, as pixels of 256 levels (or of 2): [n] → [n].
 
         log_prob: log p(t), or a bound on it, in nats, of targets [n, C, …]. std: s_c, the deviation [C, 1, 1]
-        that normalised targets were divided by. dequantised: whether the targets are `dequantise`d pixels; a
-        density then gains mean_c log₂(255 · s_c). None where bits per dimension do not exist: for a loss, a
+        that normalised targets were divided by. dequantised: whether targets are `Dequantisation`s of pixels;
+        a density then gains mean_c log₂(255 · s_c). None where bits per dimension do not exist: for a loss, a
         density of pixels that were not dequantised, and Bernoulli of soft targets.
         """
         density = self.support == "real"
@@ -222,12 +222,6 @@ class DiscretisedLogistic(Likelihood):
             location, log_scale = out.chunk(2, dim=1)
             return location, log_scale
         return out, self.log_scale
-
-
-def dequantise(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Uniform noise within each pixel's level: k/255 → (k + U[0, 1))/255, same shape, for densities."""
-    noise = torch.rand(x.shape, generator=rng, dtype=x.dtype).to(x.device)
-    return x + noise / (LEVELS - 1)
 
 
 def _level(target: Tensor) -> Tensor:

@@ -226,6 +226,7 @@ VIEWS = Table(
         "sampled-binarisation": Entry(
             "diabolo.views.noise:SampledBinarisation", "Draw each pixel as a Bernoulli"
         ),
+        "dequantisation": Entry("diabolo.views.noise:Dequantisation", "Add noise within each grey level"),
     },
 )
 

@@ -73,9 +73,23 @@ def test_a_density_has_no_bits_unless_the_method_gives_them(digits):
     assert found["bits_per_dimension"] == pytest.approx(found["nats"] / (64 * math.log(2)))
 
 
+def test_a_density_of_dequantised_pixels_has_bits(digits):
+    method = autoencoder("vae", digits)
+    subject = plain_subject(method, digits)
+    found, plain = (Bound(samples=20, dequantise=each)(subject) for each in (True, False))
+    assert found["note"] == "of pixels with noise within their level"
+    per_level = found["nats"] / (64 * math.log(2)) + math.log2(255)
+    assert found["bits_per_dimension"] == pytest.approx(per_level)
+    assert found["nats"] != plain["nats"]
+    assert found["nats"] == pytest.approx(plain["nats"], rel=0.05)  # the noise is small beside v
+    assert Bound(samples=20, dequantise=True)(subject) == found
+
+
 @pytest.mark.parametrize(
     ("preset", "settings", "measure", "message"),
     [
+        ("vae", ["method.likelihood=discretised-logistic"], Bound(dequantise=True), "leave it out"),
+        ("vae", ["method.likelihood=categorical"], Bound(dequantise=True), "leave it out"),
         ("ae", [], Bound(), "a point posterior gives no bound"),
         ("aavae", [], Bound(), "prior 'none'"),
         ("vae", ["method.likelihood=bernoulli"], Bound(), "binarise them"),

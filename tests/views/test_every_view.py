@@ -17,7 +17,14 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "colour-jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
     "gaussian-blur": {"kernel": 3},
 }
-ON_VECTORS = ["gaussian-noise", "masking", "salt-and-pepper", "threshold", "sampled-binarisation"]
+ON_VECTORS = [
+    "gaussian-noise",
+    "masking",
+    "salt-and-pepper",
+    "threshold",
+    "sampled-binarisation",
+    "dequantisation",
+]
 ON_IMAGES = sorted(set(VIEWS.entries) - set(ON_VECTORS))
 WITH_PROBABILITY = ["horizontal-flip", "vertical-flip", "colour-jitter", "grayscale", "gaussian-blur"]
 
@@ -57,7 +64,7 @@ def test_shape_dtype_range_and_purity(name: str, seed: int, shape: tuple[int, ..
     assert equal(drawn, kept)
     if name != "gaussian-noise":
         assert result.min() >= -1e-6
-        assert result.max() <= 1 + 1e-6
+        assert result.max() <= (256 / 255 if name == "dequantisation" else 1) + 1e-6
 
 
 @settings(max_examples=60, deadline=None)

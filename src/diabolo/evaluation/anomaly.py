@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 from annotated_types import Gt
+from torch import Tensor
 
 from diabolo.data.images import Images
 from diabolo.errors import UserError, unknown
@@ -46,12 +47,22 @@ def anomaly_scores(
 
 
 @torch.inference_mode()
-def negative_log_prob(method: Density, images: Images, samples: int, seed: int = 0) -> Array:
-    """An upper bound on −log p(x) of each example: [N], nats. Raises `UserError` where there is none."""
+def negative_log_prob(
+    method: Density,
+    images: Images,
+    samples: int,
+    seed: int = 0,
+    change: Callable[[Tensor], Tensor] = lambda x: x,
+) -> Array:
+    """An upper bound on −log p(x) of each example: [N], nats. Raises `UserError` where there is none.
+
+    change: what is done to a batch of examples [n, *shape] before it is scored.
+    """
     device = device_of(method)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed_for("log p", seed))
-        bounds = [method.log_prob(torch.from_numpy(x).to(device), samples) for x in batches(images)]
+        examples = (change(torch.from_numpy(x)).to(device) for x in batches(images))
+        bounds = [method.log_prob(x, samples) for x in examples]
     return -torch.cat(bounds).double().cpu().numpy()
 
 

@@ -82,6 +82,20 @@ class SampledBinarisation(View):
         return (drawn["uniform"] < x).to(x.dtype)
 
 
+class Dequantisation(View):
+    """k/255 → (k + U[0, 1))/255: noise within each pixel's level (Uria et al. 2013), for a likelihood that is
+    a density.
+
+    Draws uniform, in [0, 1), [n, *shape].
+    """
+
+    def draw(self, n: int, shape: tuple[int, ...], rng: torch.Generator) -> Drawn:
+        return {"uniform": torch.rand(n, *shape, generator=rng)}
+
+    def apply(self, x: Tensor, drawn: Drawn) -> Tensor:
+        return x + drawn["uniform"].to(x.dtype) / 255
+
+
 def _pixels(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of one value per pixel, or per entry of a vector."""
     return (1, *shape[1:]) if len(shape) == 3 else shape
