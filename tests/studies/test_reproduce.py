@@ -143,24 +143,25 @@ def test_two_workers_give_what_one_gives(study: Study, tmp_path: Path) -> None:
 def test_pictures_are_drawn_once_from_the_runs_and_shown_in_the_section(tmp_path: Path) -> None:
     rows = {"AE": {"method": "ae"}, "SimCLR": {"method": "simclr", "settings": {"training.batch_size": 256}}}
     shared = VALUES["shared"] | {"evaluation.references": False, "evaluation.measures": ["similarity"]}
-    pictures = ["curves", "reconstructions", "similarity", "denoised", "latents", "confusion"]
+    several = ["curves", "losses", "reconstructions"]
+    each = ["similarity", "denoised", "latents", "confusion"]
+    pictures = [*several, *each]
     study = study_from(VALUES | {"rows": rows, "shared": shared, "seeds": 1, "pictures": pictures}, "digits")
     store, runs = Store(tmp_path / "results"), tmp_path / "runs"
     work(study, store, runs, quiet=True)
     illustrate(study, store, runs, quiet=True)
     drawn = {path.name: path.stat().st_mtime_ns for path in store.folder.glob("*.png")}
     assert drawn.keys() == {
-        "curves.png",
-        "reconstructions.png",
-        *(f"{kind}-{row}-0.png" for kind in pictures[2:] for row in ("ae", "simclr")),
+        *(f"{kind}.png" for kind in several),
+        *(f"{kind}-{row}-0.png" for kind in each for row in ("ae", "simclr")),
     }
     for name in drawn:
         with Image.open(store.folder / name) as picture:
             assert min(picture.size) > 100
     illustrate(study, store, runs, quiet=True)
     again = {path.name: path.stat().st_mtime_ns for path in store.folder.glob("*.png")}
-    # pictures of several rows, of which there may be more
-    assert {name for name in drawn if drawn[name] != again[name]} == {"curves.png", "reconstructions.png"}
+    # there may be more rows than were drawn
+    assert {name for name in drawn if drawn[name] != again[name]} == {f"{kind}.png" for kind in several}
     fewer = study_from(VALUES | {"rows": rows | {"VAE": {"method": "vae"}}, "pictures": pictures}, "digits")
     before = (store.folder / "reconstructions.png").stat().st_mtime_ns
     illustrate(fewer, store, runs, quiet=True)  # the runs of a row are elsewhere

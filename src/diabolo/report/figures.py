@@ -84,6 +84,7 @@ styled = rc_context(
 CURVE_POINTS = 400  # longer curves are averaged in groups
 TILE = 96  # largest side of a reconstruction, pixels
 LEGEND_COLUMNS, LEGEND_CHARACTERS = 4, 76  # at most, and as many as fit side by side
+MARKED = 30  # points up to which a curve shows them
 NUMBERED = 20  # classes up to which a confusion matrix can carry its numbers
 
 
@@ -140,12 +141,12 @@ def curves(many: Sequence[Series]) -> Figure:
 
 
 @styled
-def budgets(many: Mapping[str, Sequence[Series]]) -> Figure:
-    """kNN accuracy in percent over images encoded, the seeds of a row in one colour."""
+def budgets(many: Mapping[str, Sequence[Series]], says: str = "kNN on validation, %") -> Figure:
+    """Curves over images encoded, the seeds of a row in one colour. says: what they show."""
     longest = max(map(len, many), default=0) + 5  # the handle is as wide as so many characters
     columns = max(1, min(LEGEND_COLUMNS, LEGEND_CHARACTERS // longest))
     figure = Figure(figsize=(4.8, 3 + 0.16 * -(-len(many) // columns)))
-    axes = figure.add_subplot(xlabel="images encoded, every view counted", ylabel="kNN on validation, %")
+    axes = figure.add_subplot(xlabel="images encoded, every view counted", ylabel=says)
     axes.yaxis.grid(color=LIGHT["rule"], linewidth=0.6)
     axes.set_axisbelow(True)
     for (name, seeds), colour in zip(many.items(), colours(len(many)), strict=True):
@@ -156,7 +157,7 @@ def budgets(many: Mapping[str, Sequence[Series]]) -> Figure:
                 color=colour,
                 linewidth=1.4,
                 marker="o",
-                markersize=2.4,
+                markersize=2.4 if len(one.x) <= MARKED else 0,
                 label=name if i == 0 else None,
             )
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -20,7 +20,15 @@ from diabolo.tuning.criteria import By
 from diabolo.tuning.space import SPACES, draws, space_from
 
 Picture = Literal[
-    "curves", "style", "reconstructions", "samples", "denoised", "similarity", "latents", "confusion"
+    "curves",
+    "losses",
+    "style",
+    "reconstructions",
+    "samples",
+    "denoised",
+    "similarity",
+    "latents",
+    "confusion",
 ]
 Settings = dict[str, Any]  # keys of the recipe with dots for depth → values
 

@@ -11,10 +11,10 @@ import torch
 
 from diabolo import generation
 from diabolo.files import write_bytes
-from diabolo.report.figures import Series, budgets, save, shades, similarity
+from diabolo.report.figures import Series, budgets, save, series, shades, similarity
 from diabolo.report.grids import grid
 from diabolo.run import Run
-from diabolo.studies.results import Result, Store
+from diabolo.studies.results import Result, Store, cost_of
 from diabolo.studies.study import Job, Study
 from diabolo.verbs.console import Show
 from diabolo.verbs.generate import denoise, sample
@@ -35,7 +35,8 @@ def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> N
         _curves(study, store)
     if "style" in study.pictures:
         _style(study, store)
-    for kind, draw in {"reconstructions": _reconstructions, "samples": _samples}.items():
+    several = {"losses": _losses, "reconstructions": _reconstructions, "samples": _samples}
+    for kind, draw in several.items():
         path = store.folder / f"{kind}.png"
         if kind in study.pictures and found and (len(found) == len(study.rows) or not path.exists()):
             write_bytes(path, draw(found, Show(quiet)))
@@ -90,6 +91,17 @@ def _style(study: Study, store: Store) -> None:
         for space in spaces
     }
     write_bytes(store.folder / "style.png", save(shades(panels, rows, factors), "png"))
+
+
+def _losses(runs: dict[str, Run], show: Show) -> bytes:
+    """The loss while training, without its steep beginning."""
+    many = {}
+    for name, run in runs.items():
+        found = series(run.metrics)[0]
+        encoded = cost_of(run).examples / found.x[-1]
+        later = len(found.x) // 20
+        many[name] = [Series(name, encoded * found.x[later:], found.y[later:])]
+    return save(budgets(many, "loss on train"), "png")
 
 
 def _reconstructions(runs: dict[str, Run], show: Show) -> bytes:
