@@ -51,6 +51,15 @@ def test_a_column_in_which_rows_do_not_compete_has_no_best(tmp_path: Path, monke
     assert [cell.best for cell in good.cells] == [False, False, True]
 
 
+def test_what_is_worse_than_the_untrained_encoder_has_failed(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.50, 0.52, 0.47], [0.01] * 3, references=True)  # as good as untrained
+    plant(tmp_path, "bad", [0.40, 0.41, 0.42], [0.01] * 3)
+    study = planted_study()
+    says = "bad is worse than the untrained encoder: kNN % 41.0 against 50.0"
+    assert table_of(study, Store(tmp_path).results(study)).failed == [says]
+    assert f"- **failed**: {says}." in section("a/study", study, Store(tmp_path))
+
+
 def test_one_seed_decides_nothing_and_says_so(tmp_path: Path) -> None:
     plant(tmp_path, "good", [0.95], [0.010])
     plant(tmp_path, "bad", [0.50], [0.010])

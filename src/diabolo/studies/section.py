@@ -24,6 +24,7 @@ def section(name: str, study: Study, store: Store, pictures: Sequence[Path] = ()
         f"    diabolo reproduce {name}",
         _markdown(table),
         _footnote(table),
+        "\n".join(f"- **failed**: {sentence}." for sentence in table.failed),
         _choices(study, store),
         "\n".join(_claim(claim) for claim in table.claims),
         "\n".join(f"![{path.stem}]({path.as_posix()})" for path in pictures),

@@ -58,10 +58,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class StudyTable:
+    """failed: a sentence for each row that is worse than the untrained encoder."""
+
     titles: Sequence[str]
     lines: Sequence[Line]
     claims: Sequence[Judged]
     hardware: Sequence[str]
+    failed: Sequence[str] = ()
     values: Mapping[str, Mapping[str, BySeed]] = field(default_factory=dict)  # row → column → seed → figure
 
 
@@ -88,7 +91,11 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
             lines.append(Line(title, [Cell("")] * len(published) + cells, len(found), reference=True))
     titles = [f"published {COLUMNS[key].title}" for key in published] + [c.title for c in columns]
     claims = [_judge(claim, values) for claim in study.claims]
-    return StudyTable(titles, lines, claims, sorted({_machine(r.environment) for r in results}), values)
+    random = {r.seed: r.scores for r in results if "random" in r.references}
+    untrained = {key: _read(COLUMNS[key], random, "random") for key in study.columns}
+    failed = [text for name in study.rows if (text := _failed(name, values[name], untrained))]
+    hardware = sorted({_machine(r.environment) for r in results})
+    return StudyTable(titles, lines, claims, hardware, failed, values)
 
 
 def _read(column: Column, scores: Mapping[int, Mapping[str, Any]], of: str = "encoder") -> BySeed:
@@ -139,6 +146,18 @@ def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]]) -> Judged:
         word = f"{words[-1]}, one seed" if difference.seeds == 1 else words[-1]
         texts.append(f"{row}{against}, {column.title}: {mean}{half} ({word})")
     return Judged(claim.says, together(words), texts)
+
+
+def _failed(name: str, own: Mapping[str, BySeed], untrained: Mapping[str, BySeed]) -> str:
+    """In which accuracies a row is behind the untrained encoder, as far as its seeds can tell."""
+    texts = []
+    for key, reference in untrained.items():
+        column, difference = COLUMNS[key], paired(own[key], reference)
+        certain = difference.seeds == 1 or difference.mean + difference.half < 0
+        if column.path[-1] == "accuracy" and difference.mean < 0 and certain:
+            mean, random = (column.show(fmean(of.values())) for of in (own[key], reference))
+            texts.append(f"{column.title} {mean} against {random}")
+    return f"{name} is worse than the untrained encoder: {'; '.join(texts)}" if texts else ""
 
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:

@@ -176,8 +176,8 @@ def _protocol(study: Study) -> dict[str, Any]:
 
 
 def _verdict(study: Study, table: StudyTable) -> list[str]:
-    """The best method of each column, and which the seeds cannot tell from it."""
-    sentences = []
+    """What failed; the best method of each column, and which the seeds cannot tell from it."""
+    sentences = [f"Failed: {sentence}." for sentence in table.failed]
     for key in study.columns:
         column = COLUMNS[key]
         means = {name: fmean(of[key].values()) for name, of in table.values.items() if of[key]}
