@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from diabolo.studies.results import Store
+from diabolo.evaluation.suite import representations
+from diabolo.studies.results import Result, Store
 from diabolo.studies.study import Row, Settings, Study
-from diabolo.studies.table import Judged, Line, StudyTable, table_of
+from diabolo.studies.table import REFERENCES, Judged, Line, StudyTable, table_of
 from diabolo.tuning.criteria import CRITERIA, Criterion
 
 COSTS = ("images encoded", "steps", "training")
@@ -17,13 +18,14 @@ BOLD = "Bold: the best of a column, and what its seeds cannot tell from it."
 
 def section(name: str, study: Study, store: Store, pictures: Sequence[Path] = ()) -> str:
     """Title, protocol, command, table, choices, claims and pictures; from the result files alone."""
-    table = table_of(study, store.results(study))
+    results = store.results(study)
+    table = table_of(study, results)
     parts = [
         f"## {study.title}",
         study.about.strip(),
         f"    diabolo reproduce {name}",
         _markdown(table),
-        _footnote(table),
+        " ".join([*_footnotes(table), *_projected(study, results)]),
         "\n".join(f"- **failed**: {sentence}." for sentence in table.failed),
         _choices(study, store),
         "\n".join(_claim(claim) for claim in table.claims),
@@ -66,9 +68,22 @@ def _count(n: int) -> str:
     return f"{n / 1e6:.2f} M" if n >= 1_000_000 else f"{n:,}"
 
 
-def _footnote(table: StudyTable) -> str:
+def _footnotes(table: StudyTable) -> list[str]:
     bold = [BOLD] if any(cell.best for line in table.lines for cell in line.cells) else []
-    return " ".join([*bold, *(f"Measured on {machine}." for machine in table.hardware)])
+    return [*bold, *(f"Measured on {machine}." for machine in table.hardware)]
+
+
+def _projected(study: Study, results: Sequence[Result]) -> list[str]:
+    """Which mixtures did not see the representation as it is."""
+    found: dict[str, int] = {}
+    for result in results if any(key.startswith("gmm") for key in study.columns) else ():
+        for name, entry in representations(result.scores).items():
+            seen = entry["gmm"]["chosen"]["width"]
+            if seen < entry["width"]:
+                found[REFERENCES.get(name, result.row)] = seen
+    return [
+        f"Mixtures of {name}: of the first {width} principal components." for name, width in found.items()
+    ]
 
 
 def _choices(study: Study, store: Store) -> str:

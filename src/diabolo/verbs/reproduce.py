@@ -19,8 +19,8 @@ HEAD = """# Results
 Every table here is written by its command from the files under `results/`: `diabolo reproduce` renews the
 page, `diabolo reproduce NAME` first runs what is missing. Accuracies are percentages on test, mean ± standard
 deviation over seeds; every choice was made on validation. Images encoded are those that a gradient went
-through, every view counted; what a momentum encoder or a clustering looks at besides is not. *Held*, *not held*
-and *undecided* come from the 95 % interval of the paired difference over seeds.
+through, every view counted; what a momentum encoder or a clustering looks at besides is not. *Held*, *not
+held* and *undecided* come from the 95 % interval of the paired difference over seeds.
 """
 
 
