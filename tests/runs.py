@@ -6,7 +6,7 @@ from diabolo.methods.build import Facts, facts_of
 from diabolo.recipe import Recipe, complete_for, compose
 
 SPINE = ("vae", "simvae", "simclr", "moco", "supervised")  # each stresses the contract in another way
-RESUMED = (*SPINE, "byol", "deepcluster")
+RESUMED = (*SPINE, "byol", "deepcluster", "dino", "swav", "instance-discrimination")
 IN_PARALLEL = (
     *SPINE,
     "vicreg",
@@ -20,6 +20,7 @@ IN_PARALLEL = (
     "instance-discrimination",
     "rotnet",
     "mae",
+    "sparse-ae",
 )
 
 SMALL: dict[str, tuple[str, ...]] = {
@@ -32,6 +33,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "swav": ("method.prototypes=16", "method.width=8", "method.frozen=0"),
     "dino": ("method.prototypes=16", "method.hidden=16", "method.width=8", "method.frozen=0"),
     "deepcluster": ("method.clusters=[8, 12]", "method.width=8"),
+    "sparse-ae": ("method.penalties=[kl-sparsity]", "method.code=sigmoid"),
     "mae": ("encoder={name: vit, patch: 2, width: 16, depth: 1, heads: 2}", "method.width=12"),
 }
 

@@ -68,7 +68,8 @@ class Gaussian(Likelihood):
     """N(t̂, v): −½[(t − t̂)²/v + log 2πv] per dimension.
 
     variance: v, fixed; or "learned", one scalar; or "pixel", a log-variance from the decoder for each
-    dimension.
+    dimension. A learned one has no lower bound where a decoder can be exact, such as on pixels that never
+    vary: train it on `dequantisation`.
     """
 
     support = "real"

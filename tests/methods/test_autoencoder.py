@@ -56,6 +56,8 @@ def test_the_family_is_complete() -> None:
         ("aavae", ("method.track_original=true", "method.head=mlp", "method.likelihood.space=normalised")),
         ("aavae", ("method.prior=standard-normal", "method.beta=0.1", "method.samples=4")),
         ("vae", ("method.objective=iwae", "method.samples=5")),
+        ("vae", ("method.likelihood={name: gaussian, variance: learned}",)),
+        ("vae", ("method.likelihood={name: gaussian, variance: pixel}",)),
         ("vae", ("method.likelihood=categorical",)),
         ("vae", ("method.likelihood={name: discretised-logistic, scale: pixel}",)),
         ("vae", ("method.likelihood=cross-entropy-as-coded",)),
