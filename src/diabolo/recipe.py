@@ -70,6 +70,7 @@ class Training:
     epochs: Annotated[int, Ge(0)] = 20  # 0: leave the encoder as it was initialised
     batch_size: Positive = 128  # examples, over all processes
     accumulate: Positive = 1  # batches per optimiser step
+    lr_batch: Positive | None = None  # what optimiser.lr is for: another batch scales it and the warm-up
     clip: Annotated[float, Gt(0)] | None = None  # largest norm of the gradient
     precision: Literal["float32", "bf16", "auto"] = "float32"  # auto: by a trial; a run's recipe says
     compile: bool = False
@@ -109,6 +110,13 @@ class Recipe:
     evaluation: Evaluation = Evaluation()
     seed: Annotated[int, Ge(0), Le(2**31)] = 0
     init: str | None = None  # a run folder whose weights to start from
+
+    @property
+    def lr_scale(self) -> float:
+        """What the learning rate and the epochs of warm-up are multiplied by: linear in the images of a step
+        (Goyal et al. 2017; AAVAE, section 4.1)."""
+        of = self.training.lr_batch
+        return 1.0 if of is None else self.training.batch_size * self.training.accumulate / of
 
     @property
     def encodings(self) -> int:

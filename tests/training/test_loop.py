@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,22 @@ def test_two_accumulated_batches_are_one_of_twice_the_size() -> None:
     whole, _ = trained(digits_recipe("ae", *sgd, "training.batch_size=64"), most=5)
     halves, _ = trained(digits_recipe("ae", *sgd, "training.batch_size=32", "training.accumulate=2"), most=5)
     torch.testing.assert_close(weights(halves), weights(whole), rtol=1e-4, atol=1e-6)
+
+
+def test_another_batch_scales_the_rate_and_the_warm_up(tmp_path: Path) -> None:
+    slow = ("optimiser.lr=1e-3", "schedule={name: constant, warmup: 0.25}", "training.log_every=1")
+    half = ("training.epochs=1", "training.batch_size=32", "training.accumulate=2")
+    given = {
+        "as it is": ("training.lr_batch=128",),
+        "by hand": ("optimiser.lr=5e-4", "schedule.warmup=0.125"),
+    }
+    rates = {}
+    for name, settings in given.items():
+        recipe = digits_recipe("ae", *slow, *half, *settings).to_dict()
+        run = fit(recipe=recipe, out=tmp_path / name, evaluate=False, quiet=True)
+        rates[name] = [row["lr"] for row in run.metrics if row["kind"] == "train"]
+    assert rates["as it is"] == pytest.approx(rates["by hand"])
+    assert rates["as it is"][0] < rates["as it is"][-1] == pytest.approx(5e-4)
 
 
 def test_clipping_bounds_the_step() -> None:

@@ -88,7 +88,8 @@ def prepare(method: Method, recipe: Recipe) -> Optimizer:
     if recipe.training.channels_last:
         method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     groups = method.parameter_groups(recipe.optimiser["weight_decay"])
-    return OPTIMISERS.build(recipe.optimiser, groups=groups)
+    scaled = recipe.optimiser | {"lr": recipe.lr_scale * recipe.optimiser["lr"]}
+    return OPTIMISERS.build(scaled, groups=groups)
 
 
 def compile_step(method: Method, pipelines: Sequence[Pipeline]) -> None:

@@ -65,7 +65,8 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
     if fabric.is_global_zero:
         run.truncate_metrics(position.step)
         board = tensorboard(run.folder, position.step)
-    events = train(fabric, method, optimiser, SCHEDULES.build(recipe.schedule), feed, settings, position)
+    schedule = SCHEDULES.build(recipe.schedule | {"warmup": recipe.lr_scale * recipe.schedule["warmup"]})
+    events = train(fabric, method, optimiser, schedule, feed, settings, position)
     bar = Bar(
         show, position.step, steps_per_epoch, settings.epochs, settings.batch_size * settings.accumulate
     )
