@@ -311,6 +311,7 @@ PROBES = Table(
         "gmm": Entry("diabolo.evaluation.clustering:GMM", "Gaussian mixture, fitted without labels"),
         "kmeans": Entry("diabolo.evaluation.clustering:KMeans", "k-means, fitted without labels"),
         "attributes": Entry("diabolo.evaluation.attributes:Attributes", "A logistic head for each attribute"),
+        "ridge": Entry("diabolo.evaluation.quantities:Quantities", "Ridge regression of real-valued targets"),
         "retrieval": Entry("diabolo.evaluation.retrieval:Retrieval", "Precision among the nearest of train"),
         "finetune": Entry("diabolo.evaluation.finetune:Finetune", "The same head, training the encoder too"),
     },
