@@ -324,7 +324,7 @@ MEASURES = Table(
         "bound": Entry("diabolo.evaluation.bound:Bound", "Bound on −log p(x), by importance sampling"),
         "copying": Entry("diabolo.evaluation.quality:Copying", "Reconstructions of shuffled pixels"),
         "frechet": Entry(
-            "diabolo.evaluation.frechet:Frechet", "Fréchet distance of generated images, by a classifier"
+            "diabolo.evaluation.frechet:Frechet", "Fréchet distance of generated images, by an extractor"
         ),
         "style": Entry("diabolo.evaluation.style:Style", "Known changes read back from the representation"),
         "pca-subspace": Entry("diabolo.evaluation.subspace:PCASubspace", "Reconstructions beside PCA's"),

@@ -67,7 +67,16 @@ def _count(n: int) -> str:
 
 def _footnote(table: StudyTable) -> str:
     bold = [BOLD] if any(cell.best for line in table.lines for cell in line.cells) else []
-    return " ".join([*bold, *(f"Measured on {machine}." for machine in table.hardware)])
+    return " ".join([*bold, *_extractors(table), *(f"Measured on {machine}." for machine in table.hardware)])
+
+
+def _extractors(table: StudyTable) -> list[str]:
+    """A sentence on whose features Fréchet distances are in, where there are any."""
+    if not table.extractors:
+        return []
+    one = len(table.extractors) == 1
+    whose = "the features of" if one else "features of different extractors, which do not compare"
+    return [f"Fréchet distances are in {whose}: {'; '.join(table.extractors)}."]
 
 
 def _choices(study: Study, store: Store) -> str:

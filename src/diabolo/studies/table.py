@@ -62,6 +62,7 @@ class StudyTable:
     lines: Sequence[Line]
     claims: Sequence[Judged]
     hardware: Sequence[str]
+    extractors: Sequence[str] = ()  # whose features Fréchet distances are in
     values: Mapping[str, Mapping[str, BySeed]] = field(default_factory=dict)  # row → column → seed → figure
 
 
@@ -88,7 +89,14 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
             lines.append(Line(title, [Cell("")] * len(published) + cells, len(found), reference=True))
     titles = [f"published {COLUMNS[key].title}" for key in published] + [c.title for c in columns]
     claims = [_judge(claim, values) for claim in study.claims]
-    return StudyTable(titles, lines, claims, sorted({_machine(r.environment) for r in results}), values)
+    return StudyTable(
+        titles,
+        lines,
+        claims,
+        sorted({_machine(r.environment) for r in results}),
+        sorted({r.extractor for r in results if r.extractor}) if "frechet" in study.columns else (),
+        values,
+    )
 
 
 def _read(column: Column, scores: Mapping[int, Mapping[str, Any]], of: str = "encoder") -> BySeed:
