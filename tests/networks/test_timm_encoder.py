@@ -139,6 +139,8 @@ def test_weights_of_another_model_are_refused(calls: list[dict], tmp_path: Path)
     file.write_bytes(b"PK a pickle")
     with pytest.raises(UserError, match=r"mine.safetensors is not a readable model file"):
         TimmFeatures((3, 24, 16), "small_cnn", file)
+    with pytest.raises(UserError, match=r"^cannot read "):
+        TimmFeatures((3, 24, 16), "small_cnn", tmp_path)
     with pytest.raises(UserError, match=r"^no model file at .*none.safetensors$"):
         TimmFeatures((3, 24, 16), "small_cnn", tmp_path / "none.safetensors")
 
