@@ -96,5 +96,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError:
         raise UserError(f"no model file at {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error}") from None
     except SafetensorError as error:
         raise UserError(f"{path} is not a readable model file: {error}") from None

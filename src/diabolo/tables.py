@@ -312,6 +312,7 @@ PROBES = Table(
         "gmm": Entry("diabolo.evaluation.clustering:GMM", "Gaussian mixture, fitted without labels"),
         "kmeans": Entry("diabolo.evaluation.clustering:KMeans", "k-means, fitted without labels"),
         "attributes": Entry("diabolo.evaluation.attributes:Attributes", "A logistic head for each attribute"),
+        "ridge": Entry("diabolo.evaluation.quantities:Quantities", "Ridge regression of real-valued targets"),
         "retrieval": Entry("diabolo.evaluation.retrieval:Retrieval", "Precision among the nearest of train"),
         "finetune": Entry("diabolo.evaluation.finetune:Finetune", "The same head, training the encoder too"),
     },
@@ -324,7 +325,7 @@ MEASURES = Table(
         "bound": Entry("diabolo.evaluation.bound:Bound", "Bound on −log p(x), by importance sampling"),
         "copying": Entry("diabolo.evaluation.quality:Copying", "Reconstructions of shuffled pixels"),
         "frechet": Entry(
-            "diabolo.evaluation.frechet:Frechet", "Fréchet distance of generated images, by a classifier"
+            "diabolo.evaluation.frechet:Frechet", "Fréchet distance of generated images, by an extractor"
         ),
         "style": Entry("diabolo.evaluation.style:Style", "Known changes read back from the representation"),
         "pca-subspace": Entry("diabolo.evaluation.subspace:PCASubspace", "Reconstructions beside PCA's"),

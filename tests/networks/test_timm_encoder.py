@@ -1,6 +1,7 @@
 """The timm encoder against a stand-in with timm's documented interface."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diabolo.errors import UserError
+from diabolo.files import write_tensors
 from diabolo.networks.backbone import Backbone
 from diabolo.networks.timm import TimmEncoder, TimmFeatures
 from diabolo.tables import ENCODERS
@@ -31,6 +33,7 @@ class Convolutional(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(in_chans, 6, 3, stride=2)
         self.head = nn.Linear(6, 10)
+        self.register_buffer("steps", torch.tensor(0))
 
     def forward_features(self, x: Tensor) -> Tensor:
         return self.conv(x)
@@ -113,6 +116,33 @@ def test_a_trained_model_refuses_what_it_cannot_see(calls: list[dict]) -> None:
         TimmFeatures((64,), "trained_cnn")
     with pytest.raises(UserError, match=r"'small_cnn': No pretrained weights exist for it.$"):
         TimmFeatures((3, 24, 16), "small_cnn")
+
+
+def test_weights_of_one_s_own_stand_in_for_timm_s(calls: list[dict], tmp_path: Path) -> None:
+    other, file = Convolutional(3), tmp_path / "mine.safetensors"
+    weights = {name: value for name, value in other.state_dict().items() if name != "steps"}
+    write_tensors(file, {**weights, "aux.weight": torch.ones(2)})
+    encoder = TimmFeatures((3, 24, 16), "small_cnn", file)
+    assert calls == [{"name": "small_cnn", "pretrained": False, "num_classes": 0}]
+    x = torch.rand(2, 3, 24, 16)
+    torch.testing.assert_close(encoder.network(x), other(x), rtol=0, atol=0)
+
+
+def test_weights_of_another_model_are_refused(calls: list[dict], tmp_path: Path) -> None:
+    file, weights = tmp_path / "mine.safetensors", Convolutional(3).state_dict()
+    for wrong in (Convolutional(1).state_dict(), {n: v for n, v in weights.items() if n != "conv.weight"}):
+        write_tensors(file, wrong)
+        with pytest.raises(
+            UserError, match=r"not the weights of .*'small_cnn': it has no conv.weight \[6, 3, 3"
+        ):
+            TimmFeatures((3, 24, 16), "small_cnn", file)
+    file.write_bytes(b"PK a pickle")
+    with pytest.raises(UserError, match=r"mine.safetensors is not a readable model file"):
+        TimmFeatures((3, 24, 16), "small_cnn", file)
+    with pytest.raises(UserError, match=r"^cannot read "):
+        TimmFeatures((3, 24, 16), "small_cnn", tmp_path)
+    with pytest.raises(UserError, match=r"^no model file at .*none.safetensors$"):
+        TimmFeatures((3, 24, 16), "small_cnn", tmp_path / "none.safetensors")
 
 
 def test_errors_are_one_line(calls: list[dict]) -> None:

@@ -13,6 +13,7 @@ ENVIRONMENT = {"processor": "a processor", "threads": 2, "gpus": [], "packages":
 def planted_study(**changes: Any) -> Study:
     rows = {"good": {"method": "vae", "published": {"knn": 97.0}}, "bad": {"method": "ae"}}
     values: dict[str, Any] = {"title": "A study", "rows": rows, "columns": ["knn", "mse"], "seeds": 3}
+    values["shared"] = {"data.name": "digits"}
     return study_from(values | changes, "test")
 
 
@@ -20,10 +21,14 @@ def plant(folder: Path, row: str, knn: list[float], mse: list[float], references
     """Result files of a row: one a seed."""
     store = Store(folder)
     for seed, (accuracy, error) in enumerate(zip(knn, mse, strict=True)):
-        entry = {"knn": {"accuracy": accuracy}, "measures": {"reconstruction": {"mse": error}}}
+        entry = {
+            "test_size": 1000,
+            "knn": {"accuracy": accuracy},
+            "measures": {"reconstruction": {"mse": error}},
+        }
         scores: dict[str, Any] = {"encoder": entry, "verdict": []}
         if references:
-            scores["random"] = {"knn": {"accuracy": 0.5}}
+            scores["random"] = {"knn": {"accuracy": 0.5}, "test_size": 1000}
         write_json(
             folder / f"{Job(row, seed).name}.json",
             {

@@ -1,5 +1,6 @@
 """The table and its section, from result files with known figures."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def test_what_is_worse_than_the_untrained_encoder_has_failed(tmp_path: Path) -> 
     says = "bad is worse than the untrained encoder: kNN % 41.0 against 50.0"
     assert table_of(study, Store(tmp_path).results(study)).failed == [says]
     assert f"- **failed**: {says}." in section("a/study", study, Store(tmp_path))
+    other = {"good": {"method": "vae"}, "bad": {"method": "ae", "settings": {"encoder": "conv"}}}
+    assert not table_of(planted_study(rows=other), Store(tmp_path).results(study)).failed
+
+
+def test_with_one_seed_the_test_set_must_tell(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.49], [0.01], references=True)
+    plant(tmp_path, "bad", [0.40], [0.01])
+    study = planted_study(seeds=1)
+    failed = table_of(study, Store(tmp_path).results(study)).failed
+    assert failed == ["bad is worse than the untrained encoder: kNN % 40.0 against 50.0"]
 
 
 def test_one_seed_decides_nothing_and_says_so(tmp_path: Path) -> None:
@@ -125,6 +136,27 @@ def test_a_column_may_be_of_a_further_space(tmp_path: Path) -> None:
     good, _, random = table_of(study, [result]).lines
     assert [cell.text for cell in good.cells[1:]] == ["90.0", "70.0"]
     assert [cell.text for cell in random.cells[1:]] == ["50.0", "20.0"]
+
+
+def test_frechet_distances_are_named_after_their_extractor(tmp_path: Path) -> None:
+    study = planted_study(columns=["knn", "frechet"], seeds=2)
+    store = plant(tmp_path, "good", [0.9, 0.8], [0.01, 0.02])
+    assert "Fréchet distances" not in section("a/study", study, store)
+
+    def measured(*extractors: str) -> str:
+        for seed, extractor in enumerate(extractors):
+            path = tmp_path / f"{Job('good', seed).name}.json"
+            values = json.loads(path.read_text())
+            found = {"distance": 12.34, "extractor": extractor}
+            values["scores"]["encoder"]["measures"]["frechet"] = found
+            path.write_text(json.dumps(values))
+        return section("a/study", study, store)
+
+    text = measured("a classifier, 98.9 % on test", "a classifier, 98.9 % on test")
+    assert text.count("Fréchet distances are in the features of: a classifier, 98.9 % on test.") == 1
+    assert "| Fréchet |" in text
+    assert "which do not compare: a classifier; another." in measured("a classifier", "another")
+    assert "Fréchet distances" not in section("a/study", planted_study(seeds=2), store)
 
 
 def test_rows_without_results_say_so(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Arrays that a user brings, put into the form of `Images`: layout, range, size, colour, labels."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,21 @@ def to_attributes(array: NDArray[Any], where: str) -> Tensor:
     if array.ndim != 2 or array.dtype.kind not in "buif" or not np.isin(array, (0, 1)).all():
         raise UserError(f"{where}: expected 0 and 1, [N, A], found {array.dtype} {list(array.shape)}")
     return torch.from_numpy(array.astype(np.int8))
+
+
+def to_quantities(array: NDArray[Any], where: str) -> Tensor:
+    """float64 [N, Q], from finite real numbers."""
+    if array.ndim != 2 or array.dtype.kind not in "buif":
+        raise UserError(f"{where}: expected real numbers [N, Q], found {array.dtype} {list(array.shape)}")
+    _check_finite(array, where)
+    return torch.from_numpy(array.astype(np.float64))
+
+
+# What may stand beside the labels, a column each: how it is read, and the array that names its columns.
+BESIDE: Mapping[str, tuple[Callable[[NDArray[Any], str], Tensor], str]] = {
+    "attributes": (to_attributes, "attribute_names"),
+    "quantities": (to_quantities, "quantity_names"),
+}
 
 
 def conform(pixels: Tensor, *, size: int | None, colour: Colour) -> Tensor:

@@ -24,6 +24,7 @@ class Images:
     labels: int64 [N], positions in `classes`, or -1 where an example has no label. Classes without names
     are named by their numbers.
     attributes: int8 [N, A] of 0 and 1, named by `attribute_names`; those without names by their numbers.
+    quantities: float64 [N, Q], real and finite, named likewise by `quantity_names`.
     names: one per example, such as a path inside an archive.
     """
 
@@ -32,6 +33,8 @@ class Images:
     classes: tuple[str, ...] = ()
     attributes: Tensor | None = None
     attribute_names: tuple[str, ...] = ()
+    quantities: Tensor | None = None
+    quantity_names: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -41,8 +44,8 @@ class Images:
                 f"images are uint8 [N, C, H, W], or float32 vectors [N, F]; got {str(kind[0])[6:]} "
                 f"{list(self.pixels.shape)}"
             )
-        if self.attributes is not None:
-            self._name_attributes(self.attributes)
+        self._name_columns("attributes", "attribute_names", torch.int8, "int8 [{}, A] of 0 and 1")
+        self._name_columns("quantities", "quantity_names", torch.float64, "float64 [{}, Q]")
         if self.labels is None:
             return
         if self.labels.shape != self.pixels.shape[:1] or self.labels.dtype != torch.int64:
@@ -53,15 +56,16 @@ class Images:
         elif most > len(self.classes):
             raise UserError(f"label {most - 1} has no name among the {len(self.classes)} classes")
 
-    def _name_attributes(self, attributes: Tensor) -> None:
-        if attributes.dtype != torch.int8 or attributes.ndim != 2 or len(attributes) != len(self):
-            raise UserError(f"attributes are int8 [{len(self)}, A] of 0 and 1, one row an image")
-        if not self.attribute_names:
-            object.__setattr__(self, "attribute_names", tuple(str(i) for i in range(attributes.shape[1])))
-        elif len(self.attribute_names) != attributes.shape[1]:
-            raise UserError(
-                f"{attributes.shape[1]} attributes but {len(self.attribute_names)} names for them"
-            )
+    def _name_columns(self, kind: str, names: str, dtype: torch.dtype, form: str) -> None:
+        columns, known = getattr(self, kind), getattr(self, names)
+        if columns is None:
+            return
+        if columns.dtype != dtype or columns.ndim != 2 or len(columns) != len(self):
+            raise UserError(f"{kind} are {form.format(len(self))}, one row an image")
+        if not known:
+            object.__setattr__(self, names, tuple(str(i) for i in range(columns.shape[1])))
+        elif len(known) != columns.shape[1]:
+            raise UserError(f"{columns.shape[1]} {kind} but {len(known)} names for them")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -78,6 +82,7 @@ class Images:
             pixels=select(self.pixels, index),
             labels=None if self.labels is None else self.labels[index],
             attributes=None if self.attributes is None else self.attributes[index],
+            quantities=None if self.quantities is None else self.quantities[index],
             names=tuple(self.names[i] for i in index.tolist()) if self.names else (),
         )
 
@@ -106,7 +111,7 @@ class Splits:
     notes: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """What pixels, labels and attributes of all parts are, in 32 characters: equal for equal data only.
+        """What all parts hold, but for names of files, in 32 characters: equal for equal data only.
 
         Of more than 64 MB a part, evenly spaced examples speak for all.
         """
@@ -120,7 +125,11 @@ class Splits:
             for few in some.split(max(1, CHUNK // size)):
                 hashed.update(part.pixels[few].numpy().tobytes())
             hashed.update(b"" if part.labels is None else part.labels.contiguous().numpy().tobytes())
-            if part.attributes is not None:
-                hashed.update(repr(part.attribute_names).encode())
-                hashed.update(part.attributes.contiguous().numpy().tobytes())
+            for columns, names in (
+                (part.attributes, part.attribute_names),
+                (part.quantities, part.quantity_names),
+            ):
+                if columns is not None:
+                    hashed.update(repr(names).encode())
+                    hashed.update(columns.contiguous().numpy().tobytes())
         return hashed.hexdigest()

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from diabolo.data import formats
-from diabolo.data.arrays import labels_of, to_attributes, to_labels, to_pixels
+from diabolo.data.arrays import BESIDE, labels_of, to_labels, to_pixels
 from diabolo.data.decode import Colour, decode, first_few
 from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.images import Images
@@ -40,7 +41,6 @@ PARTS = {
 }
 PIXEL_KEYS = ("images", "pixels", "features", "data", "x", "X")
 LABEL_KEYS = ("labels", "label", "y")
-ATTRIBUTES = "attributes"
 SMALL = 1 << 24  # bytes of image files that are decoded anew each time: a second or two
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 
@@ -68,18 +68,24 @@ class Parts:
     def together(self) -> Images:
         """All images in one, in the order of `present`; those of a part without labels get −1.
 
-        Attributes are kept where every part has them.
+        Attributes and quantities are kept where every part has them.
         """
         parts = self.present()
         classes = next((part.classes for part in parts.values() if part.labels is not None), ())
         labels = [torch.full((len(p),), -1) if p.labels is None else p.labels for p in parts.values()]
-        attributes = [part.attributes for part in parts.values()]
+
+        def joined(columns: list[Tensor | None]) -> Tensor | None:
+            there = [one for one in columns if one is not None]
+            return torch.cat(there) if len(there) == len(columns) else None
+
         return Images(
             pixels=join([part.pixels for part in parts.values()]),
             labels=torch.cat(labels) if classes else None,
             classes=classes,
-            attributes=None if None in attributes else torch.cat(attributes),  # type: ignore[arg-type]
+            attributes=joined([part.attributes for part in parts.values()]),
             attribute_names=self.train.attribute_names,
+            quantities=joined([part.quantities for part in parts.values()]),
+            quantity_names=self.train.quantity_names,
             names=tuple(
                 n for name, p in parts.items() for n in p.names or [f"{name}/{i}" for i in range(len(p))]
             ),
@@ -223,22 +229,28 @@ def _arrays(path: Path, size: int | None, colour: Colour, resident: bool | None)
         labels = {} if label_key is None else {"train": arrays[label_key]}
     names = arrays["names"] if "names" in arrays and "train" not in prefixed else None
     parts = _from_arrays(pixels, labels, names, path, size, colour, resident)
-    return _attributed(parts, arrays, prefixed, path)
+    for kind in BESIDE:
+        parts = _with_columns(parts, kind, arrays, prefixed, path)
+    return parts
 
 
-def _attributed(
-    parts: Parts, arrays: Mapping[str, NDArray[Any]], prefixed: Mapping[str, str], path: Path
+def _with_columns(
+    parts: Parts, kind: str, arrays: Mapping[str, NDArray[Any]], prefixed: Mapping[str, str], path: Path
 ) -> Parts:
-    """The parts with their attributes: `attributes`, or `attributes_train`, …, and `attribute_names`."""
-    names = tuple(str(name) for name in arrays.get("attribute_names", ()))
+    """The parts with their attributes: `attributes`, or `attributes_train`, …, and `attribute_names`.
+
+    kind: of `BESIDE`; quantities are read alike.
+    """
+    read_columns, key_of_names = BESIDE[kind]
+    names = tuple(str(name) for name in arrays.get(key_of_names, ()))
 
     def one(part: str, images: Images) -> Images:
-        key = f"{ATTRIBUTES}_{prefixed[part]}" if part in prefixed else ATTRIBUTES
+        key = f"{kind}_{prefixed[part]}" if part in prefixed else kind
         if key not in arrays:
             return images
         try:
-            attributes = to_attributes(arrays[key], key)
-            return replace(images, attributes=attributes, attribute_names=names)
+            found: dict[str, Any] = {kind: read_columns(arrays[key], key), key_of_names: names}
+            return replace(images, **found)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
 
@@ -253,7 +265,7 @@ def _split_keys(arrays: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _pixel_key(arrays: Mapping[str, NDArray[Any]], path: Path) -> str:
     known = [key for key in PIXEL_KEYS if key in arrays]
-    others = [key for key, array in arrays.items() if array.ndim > 1 and key not in (*LABEL_KEYS, ATTRIBUTES)]
+    others = [key for key, array in arrays.items() if array.ndim > 1 and key not in (*LABEL_KEYS, *BESIDE)]
     if known or len(others) == 1:
         return (known or others)[0]
     raise UserError(

@@ -9,25 +9,25 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diabolo.data.ahead import in_order
-from diabolo.data.arrays import to_attributes
+from diabolo.data.arrays import BESIDE
 from diabolo.data.images import Images, Splits, as_float
 from diabolo.errors import UserError
 from diabolo.seeds import seed_for
 
 HELD_OUT = 0.1  # share taken for validation, and for test, where the data does not bring the part
 PARTS = ("train", "validation", "test")
-Target = Literal["labels", "attributes"]  # what a probe predicts
+Target = Literal["labels", "attributes", "quantities"]  # what a probe predicts
 FORMAT = (
     "expected train_features, train_labels, test_features, test_labels (and validation_features, "
     "validation_labels, classes if there are any), or features and labels; labels may be left out "
-    "everywhere, and so may attributes"
+    "everywhere, and so may attributes and quantities"
 )
 
 
@@ -35,12 +35,13 @@ FORMAT = (
 class Part:
     """values: float32 [N, D]. labels: int64 [N], positions in the classes, or None where there are none.
 
-    attributes: int8 [N, A] of 0 and 1, or None.
+    attributes: int8 [N, A] of 0 and 1, or None. quantities: float64 [N, Q], or None.
     """
 
     values: np.ndarray
     labels: np.ndarray | None = None
     attributes: np.ndarray | None = None
+    quantities: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -51,12 +52,13 @@ class Part:
             self.values[index],
             None if self.labels is None else self.labels[index],
             None if self.attributes is None else self.attributes[index],
+            None if self.quantities is None else self.quantities[index],
         )
 
 
 def targets_of(*parts: Part | Images) -> set[Target]:
-    """Whether every part has labels, and whether every part has attributes."""
-    every: tuple[Target, ...] = ("labels", "attributes")
+    """What every part has of labels, attributes and quantities."""
+    every: tuple[Target, ...] = ("labels", "attributes", "quantities")
     return {one for one in every if all(getattr(part, one) is not None for part in parts)}
 
 
@@ -70,6 +72,7 @@ class Features:
     classes: tuple[str, ...] = ()
     note: str = ""
     attribute_names: tuple[str, ...] = ()
+    quantity_names: tuple[str, ...] = ()
 
     def map(self, change: Callable[[np.ndarray], np.ndarray]) -> "Features":
         """The features with `change` applied to the values of each part."""
@@ -158,11 +161,17 @@ def features_of(
     def part(images: Images) -> Part:
         labels = None if images.labels is None else images.labels.cpu().numpy().astype(np.int64)
         attributes = None if images.attributes is None else images.attributes.cpu().numpy()
-        return Part(extract(represent, images, device=device), labels, attributes)
+        quantities = None if images.quantities is None else images.quantities.cpu().numpy()
+        return Part(extract(represent, images, device=device), labels, attributes, quantities)
 
     train, validation, test = probe_images(splits)
     parts = part(train), part(validation), part(test)
-    return Features(*parts, classes=train.classes, attribute_names=train.attribute_names)
+    return Features(
+        *parts,
+        classes=train.classes,
+        attribute_names=train.attribute_names,
+        quantity_names=train.quantity_names,
+    )
 
 
 def load_features(path: str | Path, *, seed: int = 0) -> Features:
@@ -173,7 +182,8 @@ def load_features(path: str | Path, *, seed: int = 0) -> Features:
     only `features` and `labels`, as `diabolo embed` writes them, and is split 80/10/10. With `classes`,
     labels are positions in it; without, they are any integers or strings. −1 means no label: such rows are
     left out. `train_attributes` [N, A] of 0 and 1, …, or `attributes`, may stand beside the labels, with
-    `attribute_names` [A]. Raises `UserError` for anything else.
+    `attribute_names` [A]; and so may `train_quantities` [N, Q], …, finite real numbers, with `quantity_names`
+    [Q]. Raises `UserError` for anything else.
     """
     path = Path(path)
     arrays = _read(path)
@@ -192,8 +202,10 @@ def load_features(path: str | Path, *, seed: int = 0) -> Features:
         )
     parts, classes = _positions(parts, arrays.get("classes"), path)
     held = _hold_out(parts, seed, path)
-    names = _attribute_names(parts, arrays.get("attribute_names"), path)
-    return Features(held["train"], held["validation"], held["test"], classes=classes, attribute_names=names)
+    names: dict[str, Any] = {
+        key: _names(parts, kind, arrays.get(key), path) for kind, (_, key) in BESIDE.items()
+    }
+    return Features(held["train"], held["validation"], held["test"], classes=classes, **names)
 
 
 def _hold_out(parts: dict[str, Part], seed: int, path: Path) -> dict[str, Part]:
@@ -246,24 +258,26 @@ def _part(arrays: Mapping[str, np.ndarray], prefix: str, path: Path) -> Part:
             f"{path}: {prefix}labels is {labels.dtype} {list(labels.shape)}; "
             f"expected {len(values)} integers or strings, one per row of {prefix}features"
         )
-    attributes = arrays.get(f"{prefix}attributes")
-    if attributes is not None:
-        attributes = to_attributes(attributes, f"{path}: {prefix}attributes").numpy()
-        if len(attributes) != len(values):
-            raise UserError(f"{where} has {len(values)} rows, {prefix}attributes {len(attributes)}")
-    return Part(_finite(values.astype(np.float32), where), labels, attributes)
+    beside = {}
+    for kind, (read, _) in BESIDE.items():
+        if (key := f"{prefix}{kind}") in arrays:
+            beside[kind] = read(arrays[key], f"{path}: {key}").numpy()
+            if len(beside[kind]) != len(values):
+                raise UserError(f"{where} has {len(values)} rows, {key} {len(beside[kind])}")
+    return Part(_finite(values.astype(np.float32), where), labels, **beside)
 
 
-def _attribute_names(parts: dict[str, Part], names: np.ndarray | None, path: Path) -> tuple[str, ...]:
-    """The names of the attributes, or their numbers; none where there are no attributes."""
-    widths = {None if part.attributes is None else part.attributes.shape[1] for part in parts.values()}
+def _names(parts: dict[str, Part], kind: str, names: np.ndarray | None, path: Path) -> tuple[str, ...]:
+    """The names of the attributes or quantities, or their numbers; none where there are none."""
+    columns = [getattr(part, kind) for part in parts.values()]
+    widths = {None if one is None else one.shape[1] for one in columns}
     if len(widths) > 1:
-        raise UserError(f"{path}: the parts differ in their attributes; they must all have the same")
+        raise UserError(f"{path}: the parts differ in their {kind}; they must all have the same")
     count = widths.pop()
     if count is None:
         return ()
     if names is not None and names.shape != (count,):
-        raise UserError(f"{path}: {count} attributes but {names.size} names for them")
+        raise UserError(f"{path}: {count} {kind} but {names.size} names for them")
     return tuple(str(name) for name in (range(count) if names is None else names))
 
 

@@ -1,17 +1,18 @@
-"""Fréchet distance between generated and test images, in the features of a classifier trained on the data.
+"""Fréchet distance between generated and test images, in the features of an extractor.
 
-With Inception's features this would be FID; with others it must not be called so, and figures of different
-extractors do not compare.
+It is named after its extractor: figures of different ones do not compare.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from annotated_types import Gt
 from torch import Tensor, nn
 
 from diabolo.data.images import Images, Splits
@@ -22,11 +23,11 @@ from diabolo.evaluation.heads import Labelled
 from diabolo.evaluation.measures import Measure, Subject
 from diabolo.files import cache_folder, read_tensors, write_tensors
 from diabolo.generation import Array, Coder, Gaussian, codes, decode, per_class
+from diabolo.networks.timm import TIMM, TimmFeatures
 from diabolo.seeds import generator, seed_for
 from diabolo.tables import ENCODERS
 
-Positive = Annotated[int, Gt(0)]
-
+CLASSIFIER = "classifier"
 NETWORK = {"name": "conv", "filters": [32, 64, 128], "hidden": 128, "batch_norm": True}
 EPOCHS, BATCH_SIZE, LR = 5, 128, 1e-3
 
@@ -48,13 +49,10 @@ def frechet_distance(a: Array, b: Array) -> float:
 
 @dataclass(frozen=True)
 class Extractor:
-    """A classifier's features. represent: [n, *shape] → [n, 128]. name: what a distance is named after."""
+    """Features of images. represent: [n, *shape] → [n, D]. name: what a distance is named after."""
 
-    network: nn.Module
+    represent: Callable[[Tensor], Tensor]
     name: str
-
-    def represent(self, x: Tensor) -> Tensor:
-        return self.network(x)
 
 
 def extractor_for(splits: Splits, device: torch.device) -> Extractor:
@@ -80,16 +78,42 @@ def extractor_for(splits: Splits, device: torch.device) -> Extractor:
     return Extractor(encoder.eval(), f"convolutional classifier, {100 * accuracy:.1f} % on test")
 
 
+def timm_extractor(
+    model: str, weights: Path | None, shape: tuple[int, ...], device: torch.device
+) -> Extractor:
+    """A timm model's pooled features, of images in its own size and normalisation; see `TimmFeatures`.
+
+    A file of weights stands in the name with 8 digits of its digest.
+    """
+    features = TimmFeatures(shape, model, weights).to(device).eval()
+    name = f"{model} of timm"
+    if weights is not None:
+        name += f", weights {weights.name} ({blake2b(weights.read_bytes(), digest_size=4).hexdigest()})"
+    return Extractor(features.represent, name)
+
+
 class Frechet(Measure):
     """How near generated images are to test, as distributions of features (SimVAE, A.7.6).
 
     Codes are drawn from a Gaussian with full covariance fitted to the train codes of each class, as many of a
-    class as test has, and decoded by the method's own decoder or one trained ad hoc. Features are those of a
-    small classifier trained on train, so that this is no FID.
+    class as test has, and decoded by the method's own decoder or one trained ad hoc.
+
+    extractor: "classifier", a small one trained on train; or "timm:" and the name of a model, such as
+    timm:inception_v3. weights: of that model, a safetensors file in place of timm's own.
 
     "distance", less is better; "floor", that of as many train images; "extractor", which must be the
-    same where two distances are compared.
+    same where two distances are compared; "width", of its features.
     """
+
+    def __init__(self, *, extractor: str = CLASSIFIER, weights: str | None = None) -> None:
+        self.model = extractor.removeprefix(TIMM) if extractor.startswith(TIMM) else None
+        self.weights = None if weights is None else Path(weights).expanduser()
+        if self.model is None and extractor != CLASSIFIER:
+            raise UserError(
+                f"frechet: unknown extractor '{extractor}': '{CLASSIFIER}', or '{TIMM}' and a model's name"
+            )
+        if self.model is None and weights is not None:
+            raise UserError(f"frechet: weights are of a model: name it, extractor: {TIMM}NAME")
 
     def check(self, subject: Subject) -> None:
         shape = subject.splits.test.shape
@@ -97,11 +121,13 @@ class Frechet(Measure):
             raise UserError("it compares images, and these are vectors")
         if any(part.labels is None for part in probe_images(subject.splits)):
             raise UserError("it needs labels, for its classifier and for a Gaussian of each class")
+        if self.model is not None:
+            self._extractor(subject.splits, torch.device("cpu"))
 
     def __call__(self, subject: Subject) -> dict[str, Any]:
         own = isinstance(subject.method, Coder)
         device = subject.method.encoder.mean.device
-        extractor = extractor_for(subject.splits, device)
+        extractor = self._extractor(subject.splits, device)
         train, _, test = probe_images(subject.splits)
         real = extract(extractor.represent, test, device=device)
         rows = torch.randperm(len(train), generator=generator("frechet"))[: len(test)]
@@ -111,8 +137,14 @@ class Frechet(Measure):
             "distance": frechet_distance(made, real),
             "floor": frechet_distance(floor, real),
             "extractor": extractor.name,
+            "width": real.shape[1],
             "decoder": "own" if own else "ad hoc",
         }
+
+    def _extractor(self, splits: Splits, device: torch.device) -> Extractor:
+        if self.model is None:
+            return extractor_for(splits, device)
+        return timm_extractor(self.model, self.weights, splits.train.shape, device)
 
 
 def _conditional(method: Coder, train: Images, test: Images, seed: int) -> Array:

@@ -1,8 +1,8 @@
 """Probes: what a simple classifier reads out of frozen features.
 
 A probe is built with its settings and called with features and a seed. It is fitted on train, makes every
-choice on validation, and reads test once. `needs` says what it is called with: features with labels, features
-with attributes, or the method itself.
+choice on validation, and reads test once. `needs` says what it is called with: features with labels, with
+attributes or with quantities, or the method itself.
 """
 
 import math
@@ -27,7 +27,7 @@ from diabolo.seeds import seed_for
 from diabolo.training.optimisers import adam, sgd
 from diabolo.training.schedules import Constant, Cosine
 
-Needs = Literal["features", "attributes", "method"]
+Needs = Literal["features", "attributes", "quantities", "method"]
 Positive = Annotated[int, Gt(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 
@@ -46,6 +46,24 @@ class Outcome:
     chosen: dict[str, Any]
     predictions: np.ndarray | None = None
     more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        return {"accuracy": self.accuracy, **self.more}
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What a regression found. r2: on test, at most 1. chosen, more: as of an `Outcome`."""
+
+    r2: float
+    chosen: dict[str, Any]
+    more: dict[str, Any] = field(default_factory=dict)
+    predictions: ClassVar[None] = None  # of classes
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        return {"r2": self.r2, **self.more}
 
 
 class Linear:

@@ -1,6 +1,7 @@
 """The suite: every score of one representation from its features, and the file that keeps them."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
 from diabolo.evaluation.features import Features, Part, Target, extract, probe_images, sample
 from diabolo.evaluation.geometry import effective_rank, geometry, spread
-from diabolo.evaluation.probes import KNN, Needs, Outcome
+from diabolo.evaluation.probes import KNN, Explained, Needs, Outcome
 from diabolo.files import write_json
 from diabolo.tables import PROBES
 
@@ -44,11 +45,13 @@ def needing(needs: Needs, probes: Iterable[Mapping[str, Any]]) -> list[Mapping[s
 
 def target(probe: Mapping[str, Any]) -> Target:
     """What a probe predicts, by its completed spec."""
-    return "attributes" if needing("attributes", [probe]) else "labels"
+    if needing("attributes", [probe]):
+        return "attributes"
+    return "quantities" if needing("quantities", [probe]) else "labels"
 
 
 def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) -> Scored:
-    """Every score of one representation: geometry, and the probes that its labels and attributes allow.
+    """Every score of one representation: geometry, and the probes that its targets allow.
 
     Geometry is read on train, a sample of at most 25,600 rows, so that test is left to the probes.
     """
@@ -59,6 +62,7 @@ def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) ->
     predictions = {}
     allowed = needing("features", probes) if "labels" in features.targets else []
     allowed += needing("attributes", probes) if "attributes" in features.targets else []
+    allowed += needing("quantities", probes) if "quantities" in features.targets else []
     for spec in allowed:
         probe = PROBES.build(spec)
         started = time.perf_counter()
@@ -86,11 +90,10 @@ def embedding(
     return {"width": z.shape[1]} | geometry(z) | ({"spread": spread(z, unit)} if unit else {})
 
 
-def as_score(outcome: Outcome, seconds: float) -> dict[str, Any]:
+def as_score(outcome: Outcome | Explained, seconds: float) -> dict[str, Any]:
     """A probe's entry in the scores."""
     return {
-        "accuracy": outcome.accuracy,
-        **outcome.more,
+        **outcome.figures,
         "chosen": outcome.chosen,
         "seconds": round(seconds, 2),
     }
@@ -167,10 +170,11 @@ def _check(scores: Any, where: str) -> None:
                 f"{where}: 'measures' of '{name}' are not one object each; run `diabolo evaluate` again"
             )
         for probe in PROBES.entries.keys() & entry.keys():
-            if not isinstance(entry[probe], dict) or not _number(entry[probe].get("accuracy"), 0, 1):
-                raise UserError(
-                    f"{where}: '{name}' has no accuracy from 0 to 1 for {probe}; run `diabolo evaluate` again"
-                )
+            key, low, said = "accuracy", 0.0, "accuracy from 0 to 1"
+            if target({"name": probe}) == "quantities":
+                key, low, said = "r2", -math.inf, "R² up to 1"
+            if not isinstance(entry[probe], dict) or not _number(entry[probe].get(key), low, 1):
+                raise UserError(f"{where}: '{name}' has no {said} for {probe}; run `diabolo evaluate` again")
 
 
 def _number(value: Any, low: float, high: float) -> bool:

@@ -28,6 +28,8 @@ NEAR_LABELS = 0.03
 # Ranks this close are called alike, as those of untrained encoders with other seeds mostly are.
 SAME_RANK = 0.1
 
+UNTRAINED = {"random": "a random encoder", "pca": "PCA", "pixels": "raw pixels"}
+
 Entry = Mapping[str, Any]
 
 
@@ -61,6 +63,14 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
             f"reads attributes right in {100 * attributes['accuracy']:.1f} % on average; always giving the "
             f"commoner value would in {100 * attributes['base']:.1f} %"
         )
+    if ridge := encoder.get("ridge"):
+        beside = [
+            f"{scores[name]['ridge']['r2']:.2f} from {words}"
+            for name, words in UNTRAINED.items()
+            if "ridge" in scores.get(name, {})
+        ]
+        line = f"ridge regression reads quantities with a mean R² of {ridge['r2']:.2f}"
+        lines.append((line + (f" ({', '.join(beside)})" if beside else "")).replace("-", "−"))
     if not PROBES.keys() & encoder.keys():
         lines.append(f"not scored by kNN or a linear probe: judged by its rank only{_by_rank(scores)}")
     return lines
@@ -101,7 +111,7 @@ def _by_rank(scores: Mapping[str, Any]) -> str:
     """How the rank compares with those of the references: ", like that of a random encoder (60)"."""
     rank = scores["encoder"]["centred_rank"]
     sides: dict[str, list[str]] = {"like": [], "above": [], "below": []}
-    for name, words in {"random": "a random encoder", "pca": "PCA", "pixels": "raw pixels"}.items():
+    for name, words in UNTRAINED.items():
         if name in scores:
             other = scores[name]["centred_rank"]
             alike = abs(rank - other) <= SAME_RANK * other

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diabolo.errors import UserError
+from diabolo.files import read_tensors
 from diabolo.networks.shapes import feature_width, image_shape
 
+TIMM = "timm:"  # before a model's name, where other things could be named too
 BATCH = 128  # images at a time that a model sees in its own size, however small they are here
 
 
@@ -49,22 +52,26 @@ class TimmFeatures(nn.Module):
     """A timm model as timm trained it, to be scored as it is.
 
     model: as for `TimmEncoder`. shape: of the images it is to see. They are resized to the model's own input,
-    whole, and normalised by its own mean and deviation; a grey one stands in each of its channels.
+    whole, and normalised by its own mean and deviation; a grey one stands in each of its channels. weights: a
+    safetensors file to load in place of timm's weights, by the names of timm; it may hold more, such as a
+    classifier.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, shape: tuple[int, ...], model: str) -> None:
+    def __init__(self, shape: tuple[int, ...], model: str, weights: Path | None = None) -> None:
         super().__init__()
         if len(shape) != 3:
             raise UserError(f"timm model '{model}' needs images, an example here is a vector of {shape[0]}")
         with _timm_for(model) as timm:
-            self.network = timm.create_model(model, pretrained=True, num_classes=0)
+            self.network = timm.create_model(model, pretrained=weights is None, num_classes=0)
             config = timm.data.resolve_model_data_config(self.network)
         channels, *self.size = config["input_size"]
         if shape[0] not in (1, channels):
             raise UserError(f"timm model '{model}' takes {channels} channels, these images have {shape[0]}")
+        if weights is not None:
+            _load(self.network, weights, model)
         self.interpolation = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
         self.register_buffer("mean", torch.tensor(config["mean"]).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(config["std"]).view(-1, 1, 1))
@@ -77,6 +84,20 @@ class TimmFeatures(nn.Module):
         """[n, C, H, W] in [0, 1] → what the network takes."""
         x = F.interpolate(x, self.size, mode=self.interpolation, antialias=True).clamp(0, 1)
         return (x - self.mean) / self.std
+
+
+def _load(network: nn.Module, path: Path, model: str) -> None:
+    """Fill a network from a file; of counters and the like it may lack some, of weights none."""
+    found, _ = read_tensors(path)
+    own = network.state_dict()
+    fitting = {key: found[key] for key in own if key in found and found[key].shape == own[key].shape}
+    lacking = [key for key in own if own[key].is_floating_point() and key not in fitting]
+    if lacking:
+        raise UserError(
+            f"{path}: not the weights of timm model '{model}': it has no {lacking[0]} "
+            f"{list(own[lacking[0]].shape)}"
+        )
+    network.load_state_dict(fitting, strict=False)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from diabolo.report.table import number
 LABELS: Mapping[str, Mapping[str, str]] = {
     "reconstruction": {"mse": "MSE", "psnr": "PSNR (dB)", "ssim": "SSIM"},
     "copying": {"mse": "MSE, pixels shuffled", "mse_straight": "MSE"},
-    "frechet": {"floor": "of train images"},
+    "frechet": {"floor": "of train images", "width": "features"},
     "style": {"mean": "mean R²"},
     "bound": {"nats": "−log p (nats, at most)", "negative_elbo": "−ELBO (nats)"},
     "pca-subspace": {"mse": "MSE", "mse_pca": "MSE of PCA", "angle": "largest angle (°)"},

@@ -68,7 +68,7 @@ class Content:
 
     summary: the key facts, name → value. verdict: sentences, the most important first.
     scores: as in `scores.json`, the run's own first: representation → {"width", "centred_rank",
-        probe: {"accuracy"}}; entries of another kind are ignored.
+        probe: {"accuracy"} or {"r2"}}; entries of another kind are ignored.
     references: the names of reference rows, each also with ".space" behind it.
     metrics: the rows of `metrics.jsonl`. recipe, environment: plain values, shown as YAML.
     """

@@ -1,7 +1,7 @@
-"""The score table: accuracies in percent, the run's own representations against the references."""
+"""The score table: accuracies in percent and R², the run's own representations against the references."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +15,41 @@ PROBES = {
     "gmm": "GMM",
     "kmeans": "k-means",
     "attributes": "Attributes",
+    "ridge": "Ridge, R²",
     "retrieval": "Retrieval",
     "finetune": "Fine-tuned",
 }
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One accuracy. mark: "best" among the run's own in its column; "ahead", a reference beyond that best."""
+class Unit:
+    """What a probe is shown by: key in its entry of the scores, times scale, to so many digits."""
 
-    percent: float | None
+    key: str
+    symbol: str
+    scale: float
+    digits: int
+
+    def read(self, score: Mapping[str, Any]) -> float:
+        """The figure as it is shown and compared."""
+        return round(self.scale * score[self.key], self.digits)
+
+    def show(self, score: Mapping[str, Any]) -> str:
+        return f"{self.read(score):.{self.digits}f}".replace("-", "−")
+
+
+UNITS = (Unit("accuracy", "%", 100, 1), Unit("r2", "R²", 1, 3))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure. share: of what can be reached, in percent, for its bar; None where there is no figure.
+
+    mark: "best" among the run's own in its column; "ahead", a reference beyond that best.
+    """
+
+    text: str
+    share: float | None
     mark: str = ""
 
 
@@ -52,18 +77,23 @@ def table(scores: Mapping[str, Any], references: Sequence[str] = ()) -> Table:
     entries = {
         name: entry for name, entry in scores.items() if isinstance(entry, Mapping) and "width" in entry
     }
-    percents = {name: _percents(entry) for name, entry in entries.items()}
     own = [name for name in entries if name.partition(".")[0].lower() not in references]
-    probes = list(dict.fromkeys(probe for row in percents.values() for probe in row))
-    best = {probe: max((percents[name].get(probe, 0) for name in own), default=100) for probe in probes}
+    units = units_of(entries.values())
+    best = {
+        probe: max(
+            (unit.read(entries[name][probe]) for name in own if probe in entries[name]), default=math.inf
+        )
+        for probe, unit in units.items()
+    }
 
     def cell(name: str, probe: str) -> Cell:
-        percent = percents[name].get(probe)
-        if percent is None:
-            return Cell(None)
+        score, unit = entries[name].get(probe), units[probe]
+        if score is None:
+            return Cell("–", None)
+        value, share = unit.read(score), 100 * min(1, max(0, score[unit.key]))
         if name in own:
-            return Cell(percent, "best" if percent == best[probe] else "")
-        return Cell(percent, "ahead" if percent > best[probe] else "")
+            return Cell(unit.show(score), share, "best" if value == best[probe] else "")
+        return Cell(unit.show(score), share, "ahead" if value > best[probe] else "")
 
     rows = [
         Row(
@@ -71,11 +101,11 @@ def table(scores: Mapping[str, Any], references: Sequence[str] = ()) -> Table:
             name not in own,
             entry["width"],
             entry.get("centred_rank"),
-            [cell(name, p) for p in probes],
+            [cell(name, probe) for probe in units],
         )
         for name, entry in entries.items()
     ]
-    return Table([probe_title(probe) for probe in probes], rows)
+    return Table([probe_title(probe) for probe in units], rows)
 
 
 def number(value: float) -> str:
@@ -90,9 +120,9 @@ def probe_title(probe: str) -> str:
     return PROBES.get(probe, probe)
 
 
-def _percents(entry: Mapping[str, Any]) -> dict[str, float]:
-    """The accuracy of each probe that has one, in percent, to the one decimal that is shown and compared."""
-    scores = {probe: score for probe, score in entry.items() if isinstance(score, Mapping)}
-    return {
-        probe: round(100 * s["accuracy"], 1) for probe, s in scores.items() if s.get("accuracy") is not None
-    }
+def units_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, Unit]:
+    """The unit of every probe that one of the entries has."""
+    scores = [
+        (name, score) for entry in entries for name, score in entry.items() if isinstance(score, Mapping)
+    ]
+    return {name: unit for name, score in scores for unit in UNITS if score.get(unit.key) is not None}

@@ -50,6 +50,7 @@ COLUMNS = {
     "gmm-nmi": _percent("GMM NMI", "gmm", "nmi"),
     "gmm-ari": _percent("GMM ARI", "gmm", "ari"),
     "kmeans": _percent("k-means", "kmeans", "accuracy"),
+    "ridge": Column("ridge R²", ("ridge", "r2"), digits=3),
     "rank": Column("rank", ("centred_rank",), digits=1, ranked=False),
     "mse": Column("MSE × 10³", ("measures", "reconstruction", "mse"), 1000, 2, rises=False),
     "mse-shuffled": Column("MSE × 10³, shuffled", ("measures", "copying", "mse"), 1000, 2, rises=False),

@@ -48,6 +48,12 @@ class Result:
         """The reference rows: random encoder, PCA, raw pixels."""
         return {k: v for k, v in representations(self.scores).items() if k.partition(".")[0] != "encoder"}
 
+    @property
+    def extractor(self) -> str | None:
+        """Whose features the Fréchet distance is in, where there is one."""
+        found: str | None = self.scores["encoder"].get("measures", {}).get("frechet", {}).get("extractor")
+        return found
+
 
 class Store:
     """The result files of one study. Each appears whole or not at all."""

@@ -70,19 +70,29 @@ def _count(n: int) -> str:
 
 def _footnotes(table: StudyTable) -> list[str]:
     bold = [BOLD] if any(cell.best for line in table.lines for cell in line.cells) else []
-    return [*bold, *(f"Measured on {machine}." for machine in table.hardware)]
+    return [*bold, *_extractors(table), *(f"Measured on {machine}." for machine in table.hardware)]
+
+
+def _extractors(table: StudyTable) -> list[str]:
+    """A sentence on whose features Fréchet distances are in, where there are any."""
+    if not table.extractors:
+        return []
+    one = len(table.extractors) == 1
+    whose = "the features of" if one else "features of different extractors, which do not compare"
+    return [f"Fréchet distances are in {whose}: {'; '.join(table.extractors)}."]
 
 
 def _projected(study: Study, results: Sequence[Result]) -> list[str]:
     """Which mixtures did not see the representation as it is."""
-    found: dict[str, int] = {}
+    found: dict[str, set[int]] = {}
     for result in results if any(key.startswith("gmm") for key in study.columns) else ():
         for name, entry in representations(result.scores).items():
-            seen = entry["gmm"]["chosen"]["width"]
+            seen = entry.get("gmm", {}).get("chosen", {}).get("width", entry["width"])
             if seen < entry["width"]:
-                found[REFERENCES.get(name, result.row)] = seen
+                found.setdefault(REFERENCES.get(name, result.row), set()).add(seen)
     return [
-        f"Mixtures of {name}: of the first {width} principal components." for name, width in found.items()
+        f"Mixtures of {name}: of the first {' or '.join(map(str, sorted(widths)))} principal components."
+        for name, widths in found.items()
     ]
 
 

@@ -9,10 +9,11 @@ from itertools import product
 from statistics import fmean
 from typing import Any
 
+from diabolo.evaluation.verdict import compare
 from diabolo.studies.columns import COLUMNS, Column
 from diabolo.studies.results import Cost, Result
 from diabolo.studies.statistics import Word, mean_and_deviation, paired, together
-from diabolo.studies.study import Claim, Study
+from diabolo.studies.study import Claim, Job, Study
 
 REFERENCES = {
     "random": "random encoder",
@@ -65,6 +66,7 @@ class StudyTable:
     claims: Sequence[Judged]
     hardware: Sequence[str]
     failed: Sequence[str] = ()
+    extractors: Sequence[str] = ()  # whose features Fréchet distances are in
     values: Mapping[str, Mapping[str, BySeed]] = field(default_factory=dict)  # row → column → seed → figure
 
 
@@ -91,11 +93,17 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
             lines.append(Line(title, [Cell("")] * len(published) + cells, len(found), reference=True))
     titles = [f"published {COLUMNS[key].title}" for key in published] + [c.title for c in columns]
     claims = [_judge(claim, values) for claim in study.claims]
-    random = {r.seed: r.scores for r in results if "random" in r.references}
-    untrained = {key: _read(COLUMNS[key], random, "random") for key in study.columns}
-    failed = [text for name in study.rows if (text := _failed(name, values[name], untrained))]
-    hardware = sorted({_machine(r.environment) for r in results})
-    return StudyTable(titles, lines, claims, hardware, failed, values)
+    return StudyTable(
+        titles,
+        lines,
+        claims,
+        hardware=sorted({_machine(r.environment) for r in results}),
+        failed=_failed(study, columns, results),
+        extractors=sorted({r.extractor for r in results if r.extractor})
+        if "frechet" in study.columns
+        else (),
+        values=values,
+    )
 
 
 def _read(column: Column, scores: Mapping[int, Mapping[str, Any]], of: str = "encoder") -> BySeed:
@@ -148,16 +156,47 @@ def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]]) -> Judged:
     return Judged(claim.says, together(words), texts)
 
 
-def _failed(name: str, own: Mapping[str, BySeed], untrained: Mapping[str, BySeed]) -> str:
-    """In which accuracies a row is behind the untrained encoder, as far as its seeds can tell."""
-    texts = []
-    for key, reference in untrained.items():
-        column, difference = COLUMNS[key], paired(own[key], reference)
-        certain = difference.seeds == 1 or difference.mean + difference.half < 0
-        if column.path[-1] == "accuracy" and difference.mean < 0 and certain:
-            mean, random = (column.show(fmean(of.values())) for of in (own[key], reference))
-            texts.append(f"{column.title} {mean} against {random}")
-    return f"{name} is worse than the untrained encoder: {'; '.join(texts)}" if texts else ""
+def _failed(study: Study, columns: Sequence[Column], results: Sequence[Result]) -> list[str]:
+    """A sentence for each row that is behind the untrained encoder of the reference rows, if that is its own.
+
+    Behind by more than the seeds vary, or with one seed by more than the error of the test set.
+    """
+    untrained = {r.seed: r for r in results if "random" in r.references}
+    sentences = []
+    for name in study.rows:
+        own = {r.seed: r for r in results if r.row == name and r.seed in untrained}
+        texts = []
+        for column in (
+            columns if own and _same_encoder(study, name, next(iter(untrained.values())).row) else ()
+        ):
+            mine, theirs = (
+                _read(column, {seed: of[seed].scores for seed in own}, which)
+                for of, which in ((own, "encoder"), (untrained, "random"))
+            )
+            difference = paired(mine, theirs)
+            if column.path[-1] != "accuracy" or not difference.mean < 0:
+                continue
+            if difference.mean + difference.half < 0 or _clearly_behind(column, own, untrained):
+                means = (column.show(fmean(of.values())) for of in (mine, theirs))
+                texts.append(f"{column.title} {' against '.join(means)}")
+        if texts:
+            sentences.append(f"{name} is worse than the untrained encoder: {'; '.join(texts)}")
+    return sentences
+
+
+def _same_encoder(study: Study, one: str, other: str) -> bool:
+    recipes = (study.recipe(Job(name, 0), {}) for name in (one, other))
+    return len({repr((recipe.data, recipe.encoder)) for recipe in recipes}) == 1
+
+
+def _clearly_behind(column: Column, own: Mapping[int, Result], untrained: Mapping[int, Result]) -> bool:
+    """By one seed, whose test set is large enough to tell."""
+    if len(own) > 1:
+        return False
+    [(seed, result)] = own.items()
+    space = f".{column.space}" * bool(column.space)
+    sides = compare(result.scores[f"encoder{space}"], untrained[seed].scores[f"random{space}"])
+    return sides.get(column.path[0]) == -1
 
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from diabolo.evaluation.suite import representations
 from diabolo.report.measures import measures_of
-from diabolo.tables import PROBES
+from diabolo.report.table import units_of
 from diabolo.training.loop import Event
 
 LINES = 20  # of epochs, at most, in a log
@@ -30,17 +30,15 @@ class Show:
     def scores(self, scores: dict[str, Any]) -> None:
         """The table of every scored representation, the measures, and the verdict."""
         rows = representations(scores)
-        probes = list(
-            dict.fromkeys(probe for entry in rows.values() for probe in entry if probe in PROBES.entries)
-        )
+        units = units_of(rows.values())
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("representation")
         table.add_column("width", justify="right")
-        for probe in probes:
-            table.add_column(f"{probe} %", justify="right")
+        for probe, unit in units.items():
+            table.add_column(f"{probe} {unit.symbol}", justify="right")
         table.add_column("rank", justify="right")
         for name, entry in rows.items():
-            values = [f"{100 * entry[p]['accuracy']:.1f}" if p in entry else "–" for p in probes]
+            values = [unit.show(entry[probe]) if probe in entry else "–" for probe, unit in units.items()]
             style = None if name.startswith("encoder") else "dim"
             table.add_row(name, str(entry["width"]), *values, f"{entry['centred_rank']:.1f}", style=style)
         self.console.print(table)

@@ -26,8 +26,8 @@ def embed(
     """Embed every image of a data set, train first: float32 [N, D].
 
     out: an `.npz` to write, with `features` [N, D], `labels` [N] (−1 where there is none), `names` [N],
-    `classes`, and where there are any `attributes` [N, A] and `attribute_names`; `diabolo evaluate` reads
-    it. Images are resized to what the run was trained on.
+    `classes`, and where there are any `attributes` [N, A] and `attribute_names`, `quantities` [N, Q] and
+    `quantity_names`; `diabolo evaluate` reads it. Images are resized to what the run was trained on.
     """
     show = Show(quiet)
     run = opened(run)
@@ -49,6 +49,9 @@ def embed(
         if data.attributes is not None:
             arrays["attributes"] = data.attributes.numpy()
             arrays["attribute_names"] = np.array(data.attribute_names)
+        if data.quantities is not None:
+            arrays["quantities"] = data.quantities.numpy()
+            arrays["quantity_names"] = np.array(data.quantity_names)
         write_arrays(Path(out), arrays)
         show.note(f"{len(features):,} × {features.shape[1]} features → {out}")
     return features

@@ -11,12 +11,10 @@ from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.evaluation.encoders import Encoder, features_by
 from diabolo.evaluation.features import Features, Target, load_features, probe_images, targets_of
-from diabolo.networks.timm import TimmFeatures
+from diabolo.networks.timm import TIMM, TimmFeatures
 from diabolo.recipe import Data
 from diabolo.run import default_device
 from diabolo.verbs.console import Show
-
-TIMM = "timm:"  # before a model's name
 
 
 @dataclass(frozen=True)
