@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import diabolo
@@ -274,6 +275,26 @@ def test_what_is_no_representation_is_refused(represent: Any, message: str) -> N
     encoder.represent = represent  # type: ignore[method-assign]
     with pytest.raises(diabolo.UserError, match=message):
         diabolo.evaluate(encoder, data="digits", quiet=True)
+
+
+def test_a_folder_that_has_changed_is_not_what_the_run_was_trained_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def draw(*names: str) -> None:
+        for name in names:
+            Image.fromarray(rng.integers(0, 255, (8, 8), np.uint8)).save(tmp_path / "photos" / f"{name}.png")
+
+    (tmp_path / "photos").mkdir()
+    draw(*(f"{i}" for i in range(60)))
+    settings = {"training.batch_size": 16, "evaluation.live": 0}
+    run = diabolo.fit(
+        tmp_path / "photos", "ae", epochs=1, settings=settings, out=tmp_path / "run", quiet=True
+    )
+    before = run.scores
+    draw("new")
+    with pytest.raises(diabolo.UserError, match="is not what the run was trained on"):
+        diabolo.evaluate(run.folder, quiet=True)
+    assert run.scores == before
 
 
 @pytest.mark.parametrize(

@@ -172,4 +172,5 @@ def batches(images: Images) -> Iterator[Array]:
 
 
 def device_of(method: Coder | Density | Method) -> torch.device:
+    """Where its parameters are."""
     return next(method.parameters()).device

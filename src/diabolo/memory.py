@@ -8,7 +8,14 @@ from pathlib import Path
 import torch
 
 SHARE = 4  # of what is free, a quarter is for pixels: splitting them takes another, half is for the work
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+CGROUPS = (  # the limit, what is taken of it, and how much of that is cached files, which give way
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat",
+    ),
+)
 
 
 def fits(size: int, device: torch.device | str = "cpu") -> bool:
@@ -37,9 +44,12 @@ def _of_machine() -> Iterator[int]:
 
 
 def _of_container() -> Iterator[int]:
-    for path in map(Path, CGROUP_LIMITS):
-        if path.exists() and (text := path.read_text().strip()).isdigit():
-            yield int(text)
+    for limit, current, stat in (map(Path, paths) for paths in CGROUPS):
+        if limit.exists() and (text := limit.read_text().strip()).isdigit():
+            taken = int(current.read_text()) if current.exists() else 0
+            lines = stat.read_text().splitlines() if stat.exists() else []
+            cached = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+            yield max(0, int(text) - max(0, taken - cached))
 
 
 def _of_limits() -> Iterator[int]:

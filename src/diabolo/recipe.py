@@ -1,7 +1,7 @@
 """Recipe: everything that determines a run, as one typed and validated object that reads and writes YAML.
 
 A recipe is laid together from below: defaults, what the method changes, a named or written recipe, options
-of the command line, then each `--set key=value`. `choose_networks` then fills in, from the shape of the
+of the command line, then each `--set key=value`. `complete_for` then fills in, from the shape of the
 data, what was left open, so that the recipe kept in a run folder is complete.
 """
 
@@ -158,6 +158,7 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
 
 
 def from_yaml(text: str, where: str = "recipe") -> Recipe:
+    """The recipe in a YAML text. Raises `UserError`, which begins with `where`, for what is not valid."""
     return from_dict(parse(text, where))
 
 

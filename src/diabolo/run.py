@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -76,12 +78,11 @@ class Run:
 
         step_times: the seconds of a step in each precision, where that of the recipe was chosen by them.
         """
-        claim(folder)
         tried = {"step_times": dict(step_times)} if step_times else {}
-        # The recipe comes last: a folder without one is no run.
-        write_json(folder / "data.json", asdict(facts) | {"format_version": FORMAT_VERSION})
-        write_json(folder / "environment.json", environment() | tried)
-        write_text(folder / "recipe.yaml", recipe.to_yaml())
+        with claimed(folder) as new:
+            write_json(new / "data.json", asdict(facts) | {"format_version": FORMAT_VERSION})
+            write_json(new / "environment.json", environment() | tried)
+            write_text(new / "recipe.yaml", recipe.to_yaml())
 
     @classmethod
     def open(
@@ -191,23 +192,40 @@ class Run:
         write_text(path, "".join(kept))
 
 
-def claim(folder: Path) -> None:
-    """Make a folder that nobody else has. Raises `UserError` when it is taken, unless it is empty."""
+@contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which then takes its place as a whole.
+
+    Raises `UserError` when that place is taken, unless by an empty folder.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise _taken(folder)
+    new = folder.with_name(f".{folder.name}-{uuid4().hex}")
     try:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        if (folder / "recipe.yaml").exists():
-            raise TakenError(
-                f"{folder} already holds a run: continue it with --resume, or choose another --out"
-            ) from None
-        raise TakenError(f"{folder} exists and is not empty: choose another --out") from None
+        new.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"cannot make {folder}: {error.strerror}") from None
+    try:
+        yield new
+        if folder.is_dir():
+            folder.rmdir()
+        new.rename(folder)
+    except OSError:
+        if folder.exists():  # somebody else was sooner
+            raise _taken(folder) from None
+        raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _taken(folder: Path) -> TakenError:
+    if (folder / "recipe.yaml").exists():
+        return TakenError(f"{folder} already holds a run: continue it with --resume, or choose another --out")
+    return TakenError(f"{folder} exists and is not empty: choose another --out")
 
 
 def default_device() -> torch.device:
+    """The first GPU, if there is one that CUDA can use, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -127,6 +127,22 @@ def test_trials_may_be_drawn_from_a_space_and_judged_by_reconstruction(tmp_path:
     assert f"3 drawn from mancini-ae: best {min(errors):#.3g}, median {middle:#.3g}, worst" in text
 
 
+def test_a_trial_of_other_settings_is_not_taken_for_this_one(study: Study, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    work(study, store, tmp_path / "runs", quiet=True)
+    rows = VALUES["rows"] | {"VAE": {"method": "vae", "trials": [{"method.latent": 3}, {"method.latent": 8}]}}
+    other = study_from(VALUES | {"rows": rows}, "digits")
+    with pytest.raises(UserError, match=r"vae-trial-0\.json: of other settings"):
+        store.chosen(other, "VAE")
+
+
+def test_a_worker_s_error_is_the_user_s(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "ae-0").write_text("in the way")
+    with pytest.raises(UserError, match="ae-0"):
+        share(study, Store(tmp_path / "results"), tmp_path / "runs", 2, quiet=True)
+
+
 def test_two_workers_give_what_one_gives(study: Study, tmp_path: Path) -> None:
     for workers in (1, 2):
         share(study, Store(tmp_path / f"{workers}"), tmp_path / f"runs{workers}", workers)

@@ -172,6 +172,7 @@ def to_colour(image: Image.Image, *, grey: bool) -> Image.Image:
 
 
 def first_few(names: Sequence[str], count: int = 3) -> str:
+    """Names for a message: "a, b, c, …"."""
     return ", ".join(names[:count]) + (", …" if len(names) > count else "")
 
 

@@ -44,10 +44,12 @@ def is_clutter(name: str) -> bool:
 
 
 def single_file(path: Path) -> list[ImageFile]:
+    """One image on its own, under its file name."""
     return [ImageFile(path.name, partial(_open, path))]
 
 
 def folder_files(path: Path) -> list[ImageFile]:
+    """Every file below a folder, links followed, under its path from there."""
     found = [Path(root, file) for root, _, files in os.walk(path, followlinks=True) for file in files]
     return [ImageFile(file.relative_to(path).as_posix(), partial(_open, file)) for file in found]
 

@@ -96,7 +96,8 @@ class Bound(Measure):
 
     def _bits(self, method: Density, images: Images, nats: float) -> float | None:
         """Bits are linear in nats: those of the mean are the mean of theirs."""
-        one, mean = images.floats(slice(0, 1)).to(device_of(method)), torch.tensor([-nats])
+        device = device_of(method)
+        one, mean = images.floats(slice(0, 1)).to(device), torch.tensor([-nats], device=device)
         if not self.dequantise:
             bits = method.bits_per_dimension(one, mean)
         elif method.bits_per_dimension(one, mean) is None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from diabolo.data.images import Images, Splits
@@ -66,13 +68,16 @@ def extractor_for(splits: Splits, device: torch.device) -> Extractor:
         torch.manual_seed(seed_for("extractor"))
         encoder = ENCODERS.build(ENCODERS.complete(NETWORK, "extractor"), shape=shape)
         model = nn.Sequential(encoder, heads.classifier(128, (), classes, batch_norm=False)).to(device)
-    path = cache_folder() / "extractors" / f"{splits.digest()}.safetensors"
-    if path.exists():
-        model.load_state_dict(read_tensors(path)[0])
-    else:
-        settings: Any = {"epochs": EPOCHS, "lr": LR, "batch_size": BATCH_SIZE, "select": "best", "seed": 0}
-        heads.train(model, train, validation, **settings)
-        write_tensors(path, model.state_dict())
+    settings: Any = {"epochs": EPOCHS, "lr": LR, "batch_size": BATCH_SIZE, "select": "best", "seed": 0}
+    key = repr((version("diabolo"), splits.digest(), NETWORK, settings)).encode()
+    path = cache_folder() / "extractors" / f"{blake2b(key, digest_size=16).hexdigest()}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):  # another process may be training it: distances must share one
+        if path.exists():
+            model.load_state_dict(read_tensors(path)[0])
+        else:
+            heads.train(model, train, validation, **settings)
+            write_tensors(path, model.state_dict())
     model.eval()
     accuracy = heads.score(model, test)
     return Extractor(encoder.eval(), f"convolutional classifier, {100 * accuracy:.1f} % on test")

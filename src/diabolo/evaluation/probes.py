@@ -254,6 +254,7 @@ def check_classes(probe: str, labels: np.ndarray) -> None:
 
 
 def count_classes(names: tuple[str, ...], labels: np.ndarray) -> int:
+    """K of labels [N]: as many as have names, or more where a label says so."""
     return max(len(names), int(labels.max()) + 1)
 
 

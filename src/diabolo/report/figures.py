@@ -89,7 +89,7 @@ NUMBERED = 20  # classes up to which a confusion matrix can carry its numbers
 
 
 class Series(NamedTuple):
-    """One curve: y [n] over x [n], named; x is counted in epochs."""
+    """One curve: y [n] over x [n], named; x is counted in epochs, or in images encoded."""
 
     name: str
     x: Array

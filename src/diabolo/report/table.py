@@ -9,7 +9,7 @@ PROBES = {
     "linear": "Linear",
     "mlp": "MLP",
     "knn": "kNN",
-    "few-shot": "10 per class",
+    "few-shot": "Few-shot",
     "sgd-linear": "Linear (SGD)",
     "adam-linear": "Linear (Adam)",
     "gmm": "GMM",

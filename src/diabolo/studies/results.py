@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from diabolo.errors import UserError
 from diabolo.evaluation.suite import representations
 from diabolo.files import write_json, write_text
+from diabolo.recipe import from_yaml
 from diabolo.run import Run
 from diabolo.studies.study import Job, Study
-from diabolo.tuning.criteria import CRITERIA, By
+from diabolo.tuning.criteria import CRITERIA
 
 FORMAT_VERSION = 1
 
@@ -64,9 +65,11 @@ class Store:
     def has(self, job: Job) -> bool:
         return self._path(job).exists()
 
-    def keep_trial(self, job: Job, run: Run, by: By, value: float) -> None:
-        """Keep what a trial gave on validation."""
-        self._write(job, {f"validation_{by}": value, "cost": asdict(cost_of(run))})
+    def keep_trial(self, study: Study, job: Job, run: Run, value: float) -> None:
+        """Keep what a trial gave on validation, by the study's criterion."""
+        assert job.trial is not None
+        tried = study.rows[job.row].tried[job.trial]
+        self._write(job, {"settings": tried, f"validation_{study.by}": value, "cost": asdict(cost_of(run))})
 
     def keep(self, job: Job, run: Run) -> None:
         """Keep a scored run."""
@@ -91,12 +94,13 @@ class Store:
         return [spec for spec in asked if spec["name"] not in known]
 
     def add(self, study: Study, job: Job, measures: Mapping[str, Any]) -> None:
-        """Put further measures beside those of a kept run."""
-        values = self._read(job)
+        """Put further measures beside those of a kept run, in its recipe as well."""
+        values, path = self._read(job), self.folder / f"{job.name}.yaml"
         entry = values["scores"]["encoder"]
         entry["measures"] = entry.get("measures", {}) | measures
-        recipe = study.recipe(job, self.chosen(study, job.row))
-        write_text(self.folder / f"{job.name}.yaml", recipe.to_yaml())
+        recipe = from_yaml(path.read_text("utf-8"), str(path))
+        asked = study.recipe(job, self.chosen(study, job.row)).evaluation.measures
+        write_text(path, replace(recipe, evaluation=replace(recipe.evaluation, measures=asked)).to_yaml())
         write_json(self._path(job), values)
 
     def chosen(self, study: Study, row: str) -> dict[str, Any]:
@@ -122,13 +126,18 @@ class Store:
         return found
 
     def trials(self, study: Study, row: str) -> list[tuple[dict[str, Any], float]]:
-        """The row's finished trials: settings, and what each gave on validation."""
-        jobs = [Job(row, 0, i) for i in range(len(study.rows[row].tried))]
-        return [
-            (study.rows[row].tried[i], self._read(job)[f"validation_{study.by}"])
-            for i, job in enumerate(jobs)
-            if self.has(job)
-        ]
+        """The row's finished trials: settings, and what each gave on validation.
+
+        Raises `UserError` for one that was of other settings.
+        """
+        found = []
+        for i, settings in enumerate(study.rows[row].tried):
+            if self.has(job := Job(row, 0, i)):
+                values = self._read(job)
+                if values.get("settings", settings) != settings:
+                    raise UserError(f"{self._path(job)}: of other settings: remove it to run the trial again")
+                found.append((settings, values[f"validation_{study.by}"]))
+        return found
 
     def _path(self, job: Job) -> Path:
         return self.folder / f"{job.name}.json"

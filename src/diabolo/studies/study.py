@@ -190,10 +190,12 @@ def study_from(values: Any, where: str) -> Study:
     names = [job.name for job in study.jobs()]
     if len(set(names)) < len(names):
         raise UserError(f"{where}: two rows have the same name but for signs")
-    for column in [*study.columns, *(c for claim in study.claims for c in claim.columns)]:
+    printed = [column for row in study.rows.values() for column in row.published]
+    for column in [*study.columns, *printed, *(c for claim in study.claims for c in claim.columns)]:
         if column not in COLUMNS:
             raise unknown("column", column, COLUMNS)
-    for row in [r for claim in study.claims for r in (*claim.rows, *claim.over)]:
+    claimed = [row for claim in study.claims for row in (*claim.rows, *claim.over)]
+    for row in [*claimed, *([study.references] if study.references else [])]:
         if row not in study.rows:
             raise unknown("row", row, study.rows)
     return study

@@ -45,7 +45,8 @@ def compare(
 ) -> StudyTable:
     """Train and score each method with each seed, and write one table.
 
-    Encoder, augmentations, epochs, probes and the scored space h are the same for all. data: a name of the
+    Encoder, augmentations, epochs, probes and the scored space h are the same for all, but for methods that
+    are their encoder, such as mae. data: a name of the
     catalog or a path. budget: the training time of each run, such as "20m", in place of epochs: each method's
     pace is measured once, on this machine, and the epochs that the time buys stand in the recipes. views: a
     set of augmentations, "own" for those each method brings; by default "simclr" for colours, "simvae" for

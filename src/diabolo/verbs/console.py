@@ -104,7 +104,7 @@ class Bar:
         """A point of the live curve."""
         knn = f"kNN on validation {100 * row['knn']:.1f} %, " if "knn" in row else ""
         self.show.note(f"  {knn}effective rank {row['effective_rank']:.1f}")
-        self.since = time.perf_counter()  # evaluating is not training
+        self.since += time.perf_counter() - self.drawn  # evaluating is not training
 
 
 def duration(seconds: float) -> str:

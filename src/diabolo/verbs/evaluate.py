@@ -131,10 +131,13 @@ def _of_outside(
 
 
 def score_run(run: Run, splits: Splits, show: Show) -> tuple[dict[str, Any], Draw]:
-    """Score a trained run as its recipe says; write `scores.json` and the report into its folder."""
+    """Score a trained run as its recipe says; write the report and `scores.json` into its folder.
+
+    The scores come last: a run that has them is done.
+    """
     scores, draw = _scores(run, splits, run.recipe.evaluation, show)
-    write_scores(run.folder / "scores.json", scores)
     show.note(f"report: {draw(run.folder)}")
+    write_scores(run.folder / "scores.json", scores)
     return scores, draw
 
 

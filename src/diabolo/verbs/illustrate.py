@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,8 @@ def _reconstructions(runs: dict[str, Run], show: Show) -> bytes:
 
 def _samples(runs: dict[str, Run], show: Show) -> bytes:
     """Samples from each prior."""
-    rows = [sample(run, n=SHOWN, quiet=show.console.quiet)["images"] for run in runs.values()]
+    with TemporaryDirectory() as scratch:
+        rows = [sample(run, n=SHOWN, out=scratch, quiet=True)["images"] for run in runs.values()]
     return save(grid([np.clip(row, 0, 1) for row in rows], list(runs)), "png")
 
 
@@ -133,7 +135,8 @@ def _denoised(runs: dict[str, Run], folder: Path) -> None:
     for run in runs.values():
         path = folder / f"denoised-{run.folder.name}.png"
         if not path.exists():
-            arrays: Arrays = denoise(run, n=SHOWN, quiet=True)
+            with TemporaryDirectory() as scratch:
+                arrays: Arrays = denoise(run, n=SHOWN, out=scratch, quiet=True)
             names = ("original", "noisy", "denoised", "pca", "wiener")
             rows = [arrays[name] if name != "original" else arrays[name] / 255 for name in names]
             write_bytes(path, save(grid([np.clip(r, 0, 1) for r in rows], names), "png"))

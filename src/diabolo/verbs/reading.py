@@ -25,16 +25,25 @@ Looked = str | Path | Images | Splits | None
 
 
 def opened(run: str | Path | Run) -> Run:
+    """The run in a folder, or the one given."""
     return run if isinstance(run, Run) else Run.open(run)
 
 
 def splits_of(run: Run, data: Looked = None) -> Splits:
-    """The splits the run was trained on: its recipe's, or those given."""
-    if isinstance(data, Splits):
-        return data
-    if run.recipe.data.name == CUSTOM:
-        raise UserError(f"{run.folder} was trained on arrays: pass them again, as data=Splits(…)")
-    return load(run.recipe.data)
+    """The splits the run was trained on: its recipe's, or those given.
+
+    Raises `UserError` where they are others: what was trained on could stand in test.
+    """
+    if not isinstance(data, Splits):
+        if run.recipe.data.name == CUSTOM:
+            raise UserError(f"{run.folder} was trained on arrays: pass them again, as data=Splits(…)")
+        data = load(run.recipe.data)
+    if run.facts.digest and data.digest() != run.facts.digest:
+        raise UserError(
+            f"{run.folder}: {run.recipe.data.name} is not what the run was trained on, and another split "
+            "would mix train and test: train anew, or 'diabolo embed' the data and evaluate that"
+        )
+    return data
 
 
 def parts_like(run: Run, data: str | Path, show: Show) -> Parts:

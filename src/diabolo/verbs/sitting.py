@@ -92,6 +92,7 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
                 )
     if fabric.is_global_zero:
         run.save(method, position.seconds)
+    fabric.barrier()  # no process goes on before the model is there
 
 
 def rows(run: Run, method: Method, splits: Splits, event: Event) -> Iterator[dict[str, Any]]:
@@ -124,6 +125,7 @@ def tensorboard(folder: Path, step: int) -> Any:
 
 
 def write_scalars(board: Any, row: dict[str, Any]) -> None:
+    """Add a row of the log to a writer of TensorBoard files, if there is one."""
     if board is not None:
         for name, value in row.items():
             if name not in ("kind", "step", "epoch"):

@@ -42,6 +42,7 @@ def supervised_recipe(recipe: Recipe, splits: Splits) -> Recipe:
     budget = {
         "training.epochs": max(1, round(encoded / (recipe.views.count * len(train)))),
         "training.batch_size": min(recipe.training.batch_size, len(train)),
+        "training.lr_batch": None,  # it is of the run's own rate
         "evaluation.live": 0,
     }
     return compose([layer, {"method": "supervised"}], budget)
@@ -73,7 +74,7 @@ def supervised_twin(run: Run, splits: Splits, show: Show) -> Run:
                 raise Interrupted(
                     f"stopped while training the supervised reference; evaluate {run.folder} to go on"
                 ) from None
-            shutil.rmtree(folder / "checkpoints")
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a short training has none
     return twin
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from threadpoolctl import threadpool_limits
 
+from diabolo.errors import UserError
 from diabolo.run import Run
 from diabolo.studies.results import Store
 from diabolo.studies.study import Job, Study
@@ -43,14 +48,23 @@ def share(study: Study, store: Store, runs: Path, workers: int, quiet: bool = Fa
 
 
 def in_parallel(workers: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Call a function in so many processes; the machine's threads are divided among them."""
+    """Call a function in so many processes; the machine's threads are divided among them.
+
+    Raises the `UserError` of the first process that ends with one.
+    """
     if workers == 1:
         function(*arguments)
         return
-    from torch.multiprocessing.spawn import spawn
+    from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
+    refusals = get_context("spawn").SimpleQueue()
     with threads_each(workers):
-        spawn(_worker, (torch.get_num_threads(), function, arguments), nprocs=workers)
+        try:
+            spawn(_worker, (torch.get_num_threads(), refusals, function, arguments), nprocs=workers)
+        except ProcessExitedException:
+            if refusals.empty():
+                raise
+            raise UserError(refusals.get()) from None
 
 
 @contextmanager
@@ -64,9 +78,20 @@ def threads_each(workers: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _worker(_: int, threads: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _worker(
+    _: int,
+    threads: int,
+    refusals: SimpleQueue[str],
+    function: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
     torch.set_num_threads(threads)
-    function(*arguments)
+    with threadpool_limits(threads):  # of BLAS and scikit-learn
+        try:
+            function(*arguments)
+        except UserError as error:
+            refusals.put(str(error))
+            sys.exit(2)
 
 
 def _try(study: Study, store: Store, job: Job, runs: Path, show: Show) -> bool:
@@ -85,10 +110,10 @@ def _try(study: Study, store: Store, job: Job, runs: Path, show: Show) -> bool:
             _run(study, store, job, folder, show)
         elif measures := store.lacking(study, job):
             show.note(f"{job.row}, {what}: further measures")
-            run = (
-                Run.open(folder) if folder.exists() else _fit(study, store, job, folder, show, evaluate=False)
-            )
-            store.add(study, job, measure_run(run, measures, show))
+            if (folder / "model.safetensors").exists():
+                store.add(study, job, measure_run(Run.open(folder), measures, show))
+            else:  # the run is elsewhere: made anew, so that all figures are of one model
+                _run(study, store, job, folder, show)
         return True
     finally:
         lock.release()
@@ -96,14 +121,15 @@ def _try(study: Study, store: Store, job: Job, runs: Path, show: Show) -> bool:
 
 def _run(study: Study, store: Store, job: Job, folder: Path, show: Show) -> None:
     """Train and keep what a job gives: a trial by its criterion, a run by its scores."""
-    run = _fit(study, store, job, folder, show, evaluate=job.trial is None)
+    recipe = study.recipe(job, store.chosen(study, job.row) if job.trial is None else {})
+    run = fit(
+        recipe=recipe.to_dict(),
+        out=folder,
+        resume=folder.exists(),
+        evaluate=job.trial is None,
+        quiet=show.console.quiet,
+    )
     if job.trial is None:
         store.keep(job, run)
     else:
-        store.keep_trial(job, run, study.by, value_of(run, study.by))
-
-
-def _fit(study: Study, store: Store, job: Job, folder: Path, show: Show, *, evaluate: bool) -> Run:
-    recipe = study.recipe(job, store.chosen(study, job.row) if job.trial is None else {})
-    resume, quiet = folder.exists(), show.console.quiet
-    return fit(recipe=recipe.to_dict(), out=folder, resume=resume, evaluate=evaluate, quiet=quiet)
+        store.keep_trial(study, job, run, value_of(run, study.by))
