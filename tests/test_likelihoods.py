@@ -18,6 +18,7 @@ from diabolo.likelihoods import (
     Likelihood,
     SquaredErrorAsCoded,
 )
+from diabolo.tables import LIKELIHOODS
 from diabolo.views.noise import Dequantisation
 
 LEVELS = torch.arange(256, dtype=torch.float64) / 255
@@ -123,6 +124,10 @@ def test_the_coded_variants_are_what_the_code_computes_and_no_densities() -> Non
     squares = (out - target).square().flatten(1).sum(1)
     torch.testing.assert_close(SquaredErrorAsCoded().log_prob(out, target), -0.5 * squares / 0.01)
     p = out.sigmoid()
+    sigmoid = SquaredErrorAsCoded(output="sigmoid")
+    squares = (1 / (1 + (-out).exp()) - target).square().flatten(1).sum(1)
+    torch.testing.assert_close(sigmoid.log_prob(out, target), -0.5 * squares / 0.01)
+    torch.testing.assert_close(sigmoid.mean(out), p)
     entropy = -(target * p.log() + (1 - target) * (1 - p).log()).flatten(1).sum(1)
     torch.testing.assert_close(CrossEntropyAsCoded(divide_by=0.1).log_prob(out, target), -entropy / 0.1)
     for likelihood in (SquaredErrorAsCoded(), CrossEntropyAsCoded()):
@@ -142,6 +147,18 @@ def test_pixels_outside_their_range_have_no_mass(likelihood: Likelihood) -> None
 def test_distributions_of_pixels_refuse_normalised_targets(likelihood: type[Likelihood]) -> None:
     with pytest.raises(UserError, match=r"a distribution of pixels in \[0, 1\], which normalised"):
         likelihood(space="normalised")  # type: ignore[call-arg]
+
+
+def test_a_sigmoid_refuses_normalised_targets() -> None:
+    with pytest.raises(UserError, match="which normalised targets leave: use output=linear"):
+        SquaredErrorAsCoded(output="sigmoid", space="normalised")
+
+
+def test_a_squared_error_whose_recipe_names_no_output_is_linear() -> None:
+    spec = LIKELIHOODS.complete({"name": "squared-error-as-coded", "divide_by": 0.1}, "method.likelihood")
+    out, target = pair(2)
+    squares = (out - target).square().flatten(1).sum(1)
+    torch.testing.assert_close(LIKELIHOODS.build(spec).log_prob(out, target), -0.5 * squares / 0.1)
 
 
 def test_bits_of_a_mass_function() -> None:

@@ -68,7 +68,7 @@ def built(recipe: Recipe) -> Method:
     facts = Facts(
         shape=shape,
         classes=CATALOG[recipe.data.name].classes,
-        size=8,
+        size=10_000,
         digest="",
         mean=(0.0,) * shape[0],
         std=(1.0,) * shape[0],
@@ -138,8 +138,28 @@ def test_aavae_decodes_to_normalised_pixels_of_unit_variance(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("simvae-") and n.endswith("-as-coded")])
 def test_simvae_as_coded_has_batches_of_128_views_and_a_summed_loss(name: str) -> None:
     recipe = completed(name)
-    assert recipe.training.batch_size * recipe.views.count == 128
+    assert recipe.training.batch_size * recipe.encodings == 128
     assert recipe.optimiser["eps"] * recipe.training.batch_size == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("data", ["mnist", "fashion-mnist", "cifar10", "celeba"])
+@pytest.mark.parametrize("method", ["beta-vae", "cr-vae"])
+def test_simvaes_baselines_as_coded_differ_from_its_coded_vae_by_their_objective(
+    method: str, data: str
+) -> None:
+    recipe, vae = (completed(f"simvae-{name}-{data}-as-coded").to_dict() for name in (method, "vae"))
+    assert {key for key in recipe if recipe[key] != vae[key]} <= {"method", "views"}
+    assert recipe["views"]["transforms"] == vae["views"]["transforms"]
+    other = {"beta-vae": {"name", "beta"}, "cr-vae": {"name", "with_original", "penalties"}}[method]
+    assert {key for key in recipe["method"] if recipe["method"][key] != vae["method"][key]} == other
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("simvae-") and n.endswith("-as-coded")])
+def test_simvae_as_coded_decodes_to_a_sigmoid(name: str) -> None:
+    method = built(completed(name))
+    assert isinstance(method, Autoencoder)
+    extremes = torch.tensor([-50.0, 0.0, 50.0])
+    torch.testing.assert_close(method.likelihood.mean(extremes), torch.tensor([0.0, 0.5, 1.0]))
 
 
 @pytest.mark.parametrize("data", ["mnist", "cifar10"])
@@ -190,3 +210,8 @@ def test_a_recipe_is_scored_by_its_own_probes_on_real_data(tmp_path: Path) -> No
     assert scores["mlp"]["chosen"]["epoch"] <= 200
     assert scores["knn"]["chosen"]["k"] <= 15
     assert scores["linear"]["accuracy"] > 0.4  # of ten classes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rate_of_a_recipe_is_for_its_own_batch(name: str) -> None:
+    assert compose([read_recipe(name)]).lr_scale == 1

@@ -108,19 +108,31 @@ class Gaussian(Likelihood):
 class SquaredErrorAsCoded(Likelihood):
     """−½‖t − t̂‖² / v without the Gaussian's constant, as SimVAE's public code has it: a loss, no density.
 
-    divide_by: v.
+    divide_by: v. output: t̂ is the decoder's output, "linear", or its "sigmoid", as the code has it.
     """
 
-    def __init__(self, *, divide_by: Annotated[float, Gt(0)] = 0.01, space: Space = "pixels") -> None:
+    def __init__(
+        self,
+        *,
+        divide_by: Annotated[float, Gt(0)] = 0.01,
+        output: Literal["linear", "sigmoid"] = "linear",
+        space: Space = "pixels",
+    ) -> None:
         super().__init__()
+        if output == "sigmoid" and space != "pixels":
+            raise UserError(
+                "method.likelihood.output: a sigmoid stays in [0, 1], which normalised targets leave: use "
+                "output=linear, or space=pixels"
+            )
         self.space = space
         self.divide_by = divide_by
+        self.output = output
 
     def log_prob(self, out: Tensor, target: Tensor) -> Tensor:
-        return -0.5 * (target - out).square().flatten(1).sum(1) / self.divide_by
+        return -0.5 * (target - self.mean(out)).square().flatten(1).sum(1) / self.divide_by
 
     def mean(self, out: Tensor) -> Tensor:
-        return out
+        return out.sigmoid() if self.output == "sigmoid" else out
 
 
 class Bernoulli(Likelihood):

@@ -183,6 +183,9 @@ ENCODERS = Table(
         "simvae-resnet": Entry(
             "diabolo.networks.simvae:SimVAEEncoder", "SimVAE's small ResNet (its Table 4a)"
         ),
+        "simvae-resnet-as-coded": Entry(
+            "diabolo.networks.simvae_as_coded:SimVAEEncoderAsCoded", "SimVAE's code: a ResNet of three stages"
+        ),
         "vit": Entry("diabolo.networks.vit:ViT", "Vision transformer (Dosovitskiy et al. 2021)"),
         "timm": Entry("diabolo.networks.timm:TimmEncoder", "Any timm backbone, by its name there"),
     },
@@ -202,6 +205,9 @@ DECODERS = Table(
         ),
         "simvae-resnet": Entry(
             "diabolo.networks.simvae:SimVAEDecoder", "Mirror of SimVAE's ResNet (its Table 4b)"
+        ),
+        "simvae-resnet-as-coded": Entry(
+            "diabolo.networks.simvae_as_coded:SimVAEDecoderAsCoded", "The decoder of SimVAE's code"
         ),
     },
 )

@@ -14,6 +14,7 @@ from diabolo.networks.conv import ConvEncoder
 from diabolo.networks.resnet import ResNet
 from diabolo.networks.resnet_decoder import ResNetDecoder
 from diabolo.networks.simvae import SimVAEEncoder
+from diabolo.networks.simvae_as_coded import SimVAEDecoderAsCoded, SimVAEEncoderAsCoded
 from diabolo.tables import DECODERS, ENCODERS
 
 NARROW = {"width": 0.0625}
@@ -23,6 +24,7 @@ ENCODER_SPECS = [
     {"name": "conv"},
     {"name": "conv", "batch_norm": True, "filters": [4, 8]},
     {"name": "simvae-resnet", "blocks": 1},
+    {"name": "simvae-resnet-as-coded"},
     {"name": "vit", "width": 8, "depth": 1, "heads": 2},
     *({"name": "resnet18", "stem": stem} | NARROW for stem in ("cifar", "stl", "imagenet")),
     {"name": "resnet34"} | NARROW,
@@ -36,6 +38,7 @@ DECODER_SPECS = [
     {"name": "resize-conv"},
     {"name": "resize-conv", "width": 0.25},
     {"name": "simvae-resnet", "blocks": 1},
+    {"name": "simvae-resnet-as-coded"},
     *({"name": "resnet", "stem": stem} | NARROW | {"hidden": 16} for stem in ("cifar", "stl", "imagenet")),
     {"name": "resnet", "depth": 50} | NARROW,
 ]
@@ -207,6 +210,40 @@ def test_simvae_convolves_around_the_centre() -> None:
     assert out[0, 0, -1, -1] == 4
 
 
+def convolutions(*layers: tuple[int, int, int]) -> int:
+    """The parameters of (before, after, kernel), each with its batch norm."""
+    return sum(before * after * kernel**2 + 2 * after for before, after, kernel in layers)
+
+
+@pytest.mark.parametrize(("side", "kernel", "width"), [(32, 3, 2048), (64, 4, 8192)])
+def test_simvae_as_coded_is_a_resnet18_without_its_last_stage(side: int, kernel: int, width: int) -> None:
+    network = SimVAEEncoderAsCoded((3, side, side))
+    assert network.width == width  # 512 · 2 · 2 and 512 · 4 · 4 in the code
+    first = [(before, after, size) for before, after in ((64, 32), (32, 64), (64, 128)) for size in (3, 1)]
+    rest = [(channels, channels, 3) for channels in (32, 64, 128) for _ in range(3)]
+    assert parameters(network) == convolutions((3, 64, kernel), *first, *rest)
+
+
+@pytest.mark.parametrize("side", [32, 64])
+@torch.no_grad()
+def test_simvae_decodes_as_coded(side: int) -> None:
+    network = SimVAEDecoderAsCoded(64, (3, side, side))
+    x = network.linear(torch.randn(2, 64))
+    seen = []
+    for layer in network.stages:
+        x = layer(x)
+        seen.append(tuple(x.shape[1:]))
+    s = side // 16
+    wider = [(512, s), (512, s), (256, 2 * s), (256, 2 * s), (128, 4 * s), (128, 4 * s), *[(64, 8 * s)] * 3]
+    assert seen == [(channels, size, size) for channels, size in wider]
+    kept = [(channels, channels, 3) for channels in (512, 256, 128) for _ in range(2)]
+    doubled = [
+        layer for a, b in ((512, 256), (256, 128), (128, 64)) for layer in ((a, b, 3), (b, b, 3), (a, b, 1))
+    ]
+    ends = 65 * 512 * s**2 + 64 * 3 * 7**2 + 3
+    assert parameters(network) == convolutions(*kept, *doubled, *[(64, 64, 3)] * 4) + ends
+
+
 @pytest.mark.parametrize("shape", [(7,), (1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 96, 96), (2, 16, 40)])
 @torch.no_grad()
 def test_defaults_and_their_mirrors_fit(shape: tuple[int, ...]) -> None:
@@ -235,6 +272,7 @@ def test_mirrors_keep_the_settings() -> None:
         "width": 0.5,
         "stem": "stl",
     }
+    assert completed({"name": "simvae-resnet-as-coded"}) == {"name": "simvae-resnet-as-coded"}
     assert completed({"name": "vit"}) == {"name": "resize-conv"}
     with pytest.raises(UserError, match="name a decoder"):
         mirror({"name": "custom"})

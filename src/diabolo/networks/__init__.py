@@ -27,7 +27,7 @@ def mirror(encoder: Mapping[str, Any]) -> dict[str, Any]:
             return {"name": "linear"}
         case "mlp":
             return {"name": "mlp", "widths": list(reversed(encoder["widths"]))}
-        case "conv" | "simvae-resnet":
+        case "conv" | "simvae-resnet" | "simvae-resnet-as-coded":
             return dict(encoder)
         case "resnet18" | "resnet34" | "resnet50":
             return {"name": "resnet"} | {key: encoder[key] for key in ("depth", "width", "stem")}

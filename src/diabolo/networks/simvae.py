@@ -63,7 +63,7 @@ class SimVAEDecoder(nn.Module):
         for (before, after), (small, large) in zip(
             pairwise((*STAGES[::-1], 16)), pairwise(sizes), strict=True
         ):
-            stages.append(_transposed_block(before, after, small, large))
+            stages.append(transposed_block(before, after, small, large))
             stages += [basic_block(after, after) for _ in range(blocks - 1)]
         self.stages = nn.Sequential(*stages)
         initialise(self.stages)
@@ -73,7 +73,7 @@ class SimVAEDecoder(nn.Module):
         return self.last(self.stages(self.linear(z)))
 
 
-def _transposed_block(before: int, after: int, small: Size, large: Size) -> Residual:
+def transposed_block(before: int, after: int, small: Size, large: Size) -> Residual:
     """`basic_block` of stride 2, the other way."""
 
     def up(kernel: int) -> nn.Sequential:
