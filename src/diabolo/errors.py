@@ -8,6 +8,10 @@ class UserError(Exception):
     """Something the user can put right. The command line prints it as one line and exits with code 2."""
 
 
+class WriteError(UserError):
+    """A file could not be written: the disk is full, or the folder not ours. Nothing else was wrong."""
+
+
 class Interrupted(Exception):  # noqa: N818 - it is a wish, not an error
     """The user asked for a stop; everything up to the last step is in a checkpoint."""
 

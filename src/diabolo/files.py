@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diabolo.errors import UserError
+from diabolo.errors import UserError, WriteError
 
 
 def cache_folder() -> Path:
@@ -24,7 +24,7 @@ def cache_folder() -> Path:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there in one step.
 
-    Raises `UserError` when the disk is full or the folder cannot be written; `path` is then as it was.
+    Raises `WriteError` when the disk is full or the folder cannot be written; `path` is then as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -34,7 +34,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+        raise WriteError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
         if temporary.exists():
             temporary.unlink()
@@ -82,7 +82,7 @@ def write_tensors(
         try:
             save_file(whole, temporary, dict(metadata or {}))
         except SafetensorError as error:  # how the library reports a full disk
-            raise UserError(f"cannot write {path}: {error}") from None
+            raise WriteError(f"cannot write {path}: {error}") from None
 
     write_whole(path, write)
 

@@ -11,7 +11,9 @@ import yaml
 
 import diabolo
 from diabolo.cli import main
+from diabolo.errors import WriteError
 from diabolo.recipe import from_yaml
+from diabolo.run import Run
 from diabolo.verbs import search as verb
 
 TINY = {"encoder": {"name": "mlp", "widths": [16]}, "method.latent": 4, "training.batch_size": 256}
@@ -145,6 +147,19 @@ def test_a_trial_that_fails_says_why_and_the_search_goes_on(tmp_path: Path) -> N
     assert found["best"]["settings"] == {"optimiser.lr": 0.001}
     with pytest.raises(diabolo.UserError, match=r"no trial came to its end; the last: .*is nan"):
         search(tmp_path / "t", vary={"optimiser.lr": [1e30]}, trials=1, epochs=3)
+
+
+def test_a_full_disk_ends_the_search_and_costs_no_trial(tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise WriteError("cannot write model.safetensors: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "save", full)
+        with pytest.raises(diabolo.UserError, match="No space left"):
+            search(tmp_path / "s")
+    found = search(tmp_path / "s")
+    assert numbers(found) == [0, 1]
+    assert all(trial["value"] is not None for trial in found["trials"])
 
 
 def test_without_labels_the_reconstruction_decides_and_without_a_decoder_the_rank(tmp_path: Path) -> None:

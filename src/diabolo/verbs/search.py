@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from diabolo.data.splits import load
-from diabolo.errors import UserError, unknown
+from diabolo.errors import UserError, WriteError, unknown
 from diabolo.evaluation.features import probe_images
 from diabolo.files import write_json, write_text
 from diabolo.recipe import Recipe, complete_for, compose, pairs, read_recipe
@@ -152,6 +152,8 @@ def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], sho
     except TrialPruned:
         ledger.study.tell(trial, state=TrialState.PRUNED)
         show.note(f"  trial {trial.number + 1} is below the median: stopped")
+    except WriteError:
+        raise  # no fault of the settings: the trial stays open
     except UserError as error:
         trial.set_user_attr(REASON, str(error))
         ledger.study.tell(trial, state=TrialState.FAIL)
