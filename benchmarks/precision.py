@@ -23,7 +23,7 @@ from diabolo.methods.build import facts_of
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Recipe, complete_for, compose
 from diabolo.run import default_device
-from diabolo.training.trial import faster, step_times
+from diabolo.training.precision_trial import faster, step_times
 
 BUDGETS = {  # training images and epochs: short, so that the whole is
     "VAE, MLP, MNIST": (10_000, 5),

@@ -11,8 +11,8 @@ from diabolo import fit
 from diabolo.files import read_tensors
 from diabolo.precision import flushed_denormals
 from diabolo.run import Run
-from diabolo.training import trial
-from diabolo.training.trial import faster
+from diabolo.training import precision_trial
+from diabolo.training.precision_trial import faster
 from tests.runs import digits_recipe
 
 TINY = 1e-40  # denormal in float32
@@ -36,7 +36,7 @@ def test_a_training_leaves_the_processor_as_it_was(tmp_path: Path) -> None:
 
 def prefer(precision: str, patch: pytest.MonkeyPatch) -> None:
     """Let a trial end in favour of a precision, whatever it measures."""
-    patch.setattr(trial, "SHARE", math.inf if precision == "bf16" else 0.0)
+    patch.setattr(precision_trial, "SHARE", math.inf if precision == "bf16" else 0.0)
 
 
 @pytest.mark.parametrize(("precision", "method"), [("float32", "moco"), ("bf16", "moco"), ("bf16", "vae")])
@@ -87,8 +87,8 @@ def test_a_device_without_bf16_and_an_untrained_run_stay_in_float32(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
-    assert not trial.has_bf16(torch.device("cuda"))
-    assert not trial.has_bf16(torch.device("mps"))
+    assert not precision_trial.has_bf16(torch.device("cuda"))
+    assert not precision_trial.has_bf16(torch.device("mps"))
     prefer("bf16", monkeypatch)
     recipe = digits_recipe("random", "training.epochs=0", "training.precision=auto").to_dict()
     run = fit(recipe=recipe, out=tmp_path / "run", evaluate=False, quiet=True)

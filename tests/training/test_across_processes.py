@@ -17,7 +17,7 @@ from diabolo.distributed import alone, gather, world_size
 from diabolo.errors import Interrupted, UserError
 from diabolo.files import read_tensors, write_json, write_tensors
 from diabolo.run import Run
-from diabolo.training import trial
+from diabolo.training import precision_trial
 from diabolo.training.loop import Feed
 from diabolo.verbs import fit as verb
 from tests.runs import digits, digits_recipe
@@ -71,7 +71,7 @@ def by_two(rank: int, folder: Path, port: int) -> None:
     assert world_size() == 2
     with pytest.raises(UserError, match="33 cannot be shared by 2 devices"):
         train("vae", folder / "odd", settings={"training.batch_size": 33})
-    trial.SHARE = (math.inf, 0.0)[rank]  # the first would take bf16, the second float32
+    precision_trial.SHARE = (math.inf, 0.0)[rank]  # the first would take bf16, the second float32
     chosen = {"training.precision": "auto", "training.epochs": 1}
     run = train("vae", folder / "chosen", settings=chosen)
     write_json(folder / f"chosen-{rank}.json", run.recipe.training.precision)

@@ -34,7 +34,7 @@ from diabolo.recipe import Data, Recipe, complete_for, compose, read_recipe
 from diabolo.run import Own, Run, TakenError
 from diabolo.tables import METHODS
 from diabolo.training.loop import Feed
-from diabolo.training.trial import faster, step_times
+from diabolo.training.precision_trial import faster, step_times
 from diabolo.verbs.console import Show
 from diabolo.verbs.evaluate import score_run, subject_of
 from diabolo.verbs.sitting import Watch, train_run, warm_start

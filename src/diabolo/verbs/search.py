@@ -21,8 +21,8 @@ from diabolo.tuning.criteria import CRITERIA, LIVE, By
 from diabolo.tuning.ledger import REASON, Ledger, Sampler, importances, require_optuna, values_of
 from diabolo.tuning.space import SPACES, Space, corners, default_space, settings_from, space_from
 from diabolo.verbs.console import Show
+from diabolo.verbs.criterion import value_of
 from diabolo.verbs.fit import fit
-from diabolo.verbs.trial import value_of
 from diabolo.verbs.work import in_parallel
 
 if TYPE_CHECKING:

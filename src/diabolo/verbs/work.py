@@ -20,9 +20,9 @@ from diabolo.run import Run
 from diabolo.studies.results import Store
 from diabolo.studies.study import Job, Study
 from diabolo.verbs.console import Show
+from diabolo.verbs.criterion import value_of
 from diabolo.verbs.evaluate import measure_run
 from diabolo.verbs.fit import fit
-from diabolo.verbs.trial import value_of
 
 PAUSE = 5.0  # seconds between looks at what others are doing
 
