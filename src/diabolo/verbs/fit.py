@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ from diabolo.verbs.supervised import supervised_recipe
 from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
 
+T = TypeVar("T")
 Begun = tuple[Path, str]  # the folder of a run, and its precision
 
 
@@ -107,7 +108,8 @@ def fit(
     run = Run(folder, composed, facts, own)
     run.device = fabric.device
     show.note(f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {folder}")
-    with run.lock() if fabric.is_global_zero else nullcontext():
+    with ExitStack() as stack:
+        _once(fabric, lambda: stack.enter_context(run.lock()))
         if run.trained and run.scored:
             show.note("it is trained and scored already")
         if not run.trained:
@@ -142,7 +144,7 @@ def _splits(data: Any, settings: Data) -> Splits:
     return split(Parts(data), settings) if isinstance(data, Images) else load(settings)
 
 
-def _once(fabric: Fabric, choose: Callable[[], Begun]) -> Begun:
+def _once(fabric: Fabric, choose: Callable[[], T]) -> T:
     """Let the first process choose, and tell the others, of its refusal too."""
     outcome: Any = None
     if fabric.is_global_zero:
