@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,8 @@ def by_two(rank: int, folder: Path, port: int) -> None:
     chosen = {"training.precision": "auto", "training.epochs": 1}
     run = train("vae", folder / "chosen", settings=chosen)
     write_json(folder / f"chosen-{rank}.json", run.recipe.training.precision)
+    with run.lock() if rank == 0 else nullcontext(), pytest.raises(UserError, match="in use"):
+        train("vae", folder / "chosen", settings=chosen, resume=True)
     verb.score_run = lambda *_: write_json(folder / "scored-by.json", world_size())
     train("vae", folder / "chosen", settings=chosen, resume=True, evaluate=True)
     dist.destroy_process_group()
