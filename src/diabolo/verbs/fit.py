@@ -207,7 +207,7 @@ def _begun(
             raise UserError(f"{found} was started with other data under the same name: choose another --out")
         return found, recipe.training.precision
     with alone():
-        _check(recipe, splits, facts, own)
+        _check(recipe, splits, facts, own, device)
     times: dict[str, float] = {}
     if recipe.training.precision == "auto":
         times = step_times(recipe, splits.train, facts, device, own.encoder, own.transforms)
@@ -247,15 +247,15 @@ def _started(recipe: Recipe, out: str | Path | None) -> Path | None:
     return taken[-1]
 
 
-def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own) -> None:
+def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own, device: torch.device) -> None:
     """Everything that can be known to fail is refused here, before anything is written."""
     training, evaluation = recipe.training, recipe.evaluation
     _check_labels(recipe, splits)
-    method = build_method(recipe, facts, own.encoder)
+    method = build_method(recipe, facts, own.encoder).to(device)
     if recipe.init is not None:
         warm_start(method, Path(recipe.init))
     pipelines = build_pipelines(recipe, own.transforms)
-    feed = Feed(splits.train, pipelines, training.batch_size, recipe.seed, torch.device("cpu"))
+    feed = Feed(splits.train, pipelines, training.batch_size, recipe.seed, device)
     if training.accumulate > feed.batches.steps_per_epoch:
         raise UserError(
             f"training.accumulate: an epoch has {feed.batches.steps_per_epoch} batches, "
@@ -266,7 +266,7 @@ def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own) -> None:
             if training.epochs > 0:
                 method(feed(0, 0, 0.0))
             for space in (evaluation.space, *evaluation.also):
-                method.eval().represent(splits.train.floats(slice(0, 2)), space)
+                method.eval().represent(splits.train.floats(slice(0, 2)).to(device), space)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         others = [shape for p in pipelines if (shape := p.shape(facts.shape)) != facts.shape]
