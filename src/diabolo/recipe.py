@@ -203,6 +203,11 @@ def complete_for(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
     )
 
 
+def difference(old: Recipe, new: Recipe) -> str | None:
+    """The first key in which two recipes differ, in words: "training.epochs = 5, not 6"."""
+    return _difference(old.to_dict(), new.to_dict())
+
+
 def read_recipe(name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
     """The values of a named recipe, or of a YAML file of the user's.
 
@@ -251,3 +256,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def _difference(old: Any, new: Any, where: str = "") -> str | None:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = [*old, *(key for key in new if key not in old)]
+        found = (_difference(old.get(k), new.get(k), f"{where}.{k}" if where else k) for k in keys)
+        return next((text for text in found if text), None)
+    return None if old == new else f"{where} = {old!r}, not {new!r}"

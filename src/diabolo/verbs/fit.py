@@ -30,7 +30,7 @@ from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.evaluation.suite import target
 from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.precision import flushed_denormals
-from diabolo.recipe import Data, Recipe, complete_for, compose, read_recipe
+from diabolo.recipe import Data, Recipe, complete_for, compose, difference, read_recipe
 from diabolo.run import Own, Run, TakenError
 from diabolo.tables import METHODS
 from diabolo.training.loop import Feed
@@ -199,7 +199,7 @@ def _begun(
         run = Run.open(found)
         if recipe.training.precision == "auto":  # it was chosen when the run was started
             recipe = _in_precision(recipe, run.recipe.training.precision)
-        if differs := _difference(run.recipe.to_dict(), recipe.to_dict()):
+        if differs := difference(run.recipe, recipe):
             raise UserError(
                 f"{found} was started with {differs}: resume with the same, or choose another --out"
             )
@@ -294,12 +294,3 @@ def _check_labels(recipe: Recipe, splits: Splits) -> None:
         raise UserError(
             f"{recipe.data.name} has labels of one class only: set evaluation.probes=[] to go without"
         )
-
-
-def _difference(old: Any, new: Any, where: str = "") -> str | None:
-    """The first key in which two recipes differ, in words."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        keys = [*old, *(key for key in new if key not in old)]
-        found = (_difference(old.get(k), new.get(k), f"{where}.{k}" if where else k) for k in keys)
-        return next((text for text in found if text), None)
-    return None if old == new else f"{where} = {old!r}, not {new!r}"
