@@ -59,7 +59,7 @@ def test_r2_is_the_share_of_variance_that_is_no_noise() -> None:
 
 
 def test_it_is_scikit_learn_s_with_the_penalty_that_validation_prefers() -> None:
-    features = planted((30, 60, 80), width=20, noise=8.0)
+    features = planted((30, 60, 80), width=10, noise=8.0)
     found = Quantities()(features, seed=0)
     flat = standardised(features)
     for column, name in enumerate(NAMES):

@@ -75,6 +75,17 @@ def test_what_is_linear_is_determined_and_noise_is_not():
     assert abs(unknown.r2[0]) < 0.1
 
 
+def test_one_example_that_excites_a_dead_dimension_does_not_decide():
+    parts = [rows(n, noise=1, seed=n) for n in (500, 200, 100)]
+    dead = [np.zeros((len(x), 1), np.float32) for x, _ in parts]
+    dead[0][:3] = 1e-4 * parts[0][1][:3, :1]  # by chance it goes with the target
+    dead[2][0] = 1.0
+    train, validation, test = (
+        (np.concatenate([x, more], axis=1), y) for (x, y), more in zip(parts, dead, strict=True)
+    )
+    assert determine(train, validation, test).r2.min() > 0.9  # −15 without a floor
+
+
 def test_the_penalty_is_not_chosen_on_test():
     """Test's targets are what the weakest penalty predicts; validation prefers a strong one."""
     train, validation, test = (rows(n, width=30, noise=60, seed=n) for n in (40, 200, 100))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from diabolo.data.images import Images
 from diabolo.errors import UserError
-from diabolo.evaluation.features import extract
+from diabolo.evaluation.features import FLOOR, extract
 from diabolo.files import read_tensors, write_tensors
 from diabolo.generation import Coder
 from diabolo.methods.base import Method
@@ -24,7 +24,6 @@ from diabolo.seeds import generator, seed_for
 from diabolo.tables import DECODERS, ENCODERS
 
 EPOCHS, BATCH_SIZE, LR = 20, 128, 1e-3
-FLOOR = 0.1  # of the dimensions' typical deviation
 
 
 class Decoded(nn.Module):

@@ -22,6 +22,9 @@ from diabolo.errors import UserError
 from diabolo.seeds import seed_for
 
 HELD_OUT = 0.1  # share taken for validation, and for test, where the data does not bring the part
+# Of the dimensions' typical deviation, where one unit that is all but dead on train must not decide: a single
+# test image may excite it by thousands of its own deviations.
+FLOOR = 0.1
 PARTS = ("train", "validation", "test")
 Target = Literal["labels", "attributes", "quantities"]  # what a probe predicts
 FORMAT = (
@@ -97,14 +100,17 @@ def sample(n: int, limit: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed_for("sample", n)).permutation(n)[:limit])
 
 
-def standards(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standards(values: np.ndarray, floor: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """The mean and deviation [D] of rows [N, D], float32: (values − mean) / deviation has 0 and 1.
 
-    The deviation of a constant dimension is given as 1.
+    The deviation of a constant dimension is given as 1. floor: that of a varying one is at least so much of
+    their root mean square.
     """
     mean = values.mean(axis=0, dtype=np.float64)
     deviation = values.std(axis=0, dtype=np.float64)
-    deviation[deviation <= np.finfo(np.float32).eps * np.abs(mean)] = 1
+    constant = deviation <= np.finfo(np.float32).eps * np.abs(mean)
+    deviation = np.maximum(deviation, floor * np.sqrt(np.square(deviation).mean()))
+    deviation[constant] = 1
     return mean.astype(np.float32), deviation.astype(np.float32)
 
 

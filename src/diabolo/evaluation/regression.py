@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diabolo.errors import UserError
-from diabolo.evaluation.features import standards
+from diabolo.evaluation.features import FLOOR, standards
 
 PENALTIES = tuple(10.0**exponent for exponent in range(-6, 4))
 BLOCK = 2**22  # values of x in float64 at a time
@@ -72,11 +72,11 @@ def determine(
 ) -> Determined:
     """R² of ridge regression on test, for (x [N, D], y [N, T]) of each part.
 
-    x is standardised on train. The penalty is chosen for each target by its R² on validation, the strongest
+    x is standardised on train, with a floor (`FLOOR`). The penalty is chosen for each target by its R² on validation, the strongest
     among equals; the fit is on train alone. R² is 1 − Σ(y − ŷ)² / Σ(y − ȳ)², ȳ the mean of that part: 0 where
     nothing is known, negative where worse. Raises `UserError` where a target does not vary.
     """
-    shift, scale = standards(train[0])
+    shift, scale = standards(train[0], FLOOR)
     order = sorted(penalties, reverse=True)
     model = Ridge((train[0] - shift) / scale, train[1])
     on_validation = r2(validation[1], model.predict((validation[0] - shift) / scale, order), "validation")
