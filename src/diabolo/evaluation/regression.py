@@ -72,9 +72,10 @@ def determine(
 ) -> Determined:
     """R² of ridge regression on test, for (x [N, D], y [N, T]) of each part.
 
-    x is standardised on train, with a floor (`FLOOR`). The penalty is chosen for each target by its R² on validation, the strongest
-    among equals; the fit is on train alone. R² is 1 − Σ(y − ŷ)² / Σ(y − ȳ)², ȳ the mean of that part: 0 where
-    nothing is known, negative where worse. Raises `UserError` where a target does not vary.
+    x is standardised on train, with a floor (`FLOOR`). The penalty is chosen for each target by its R² on
+    validation, the strongest among equals; the fit is on train alone. R² is 1 − Σ(y − ŷ)² / Σ(y − ȳ)², ȳ the
+    mean of that part: 0 where nothing is known, negative where worse. Raises `UserError` where a target does
+    not vary.
     """
     shift, scale = standards(train[0], FLOOR)
     order = sorted(penalties, reverse=True)
