@@ -10,7 +10,7 @@ from diabolo.errors import UserError
 from diabolo.generation import Coder, reconstruction_errors
 from diabolo.run import Run
 from diabolo.tuning.criteria import CRITERIA, LIVE, By
-from diabolo.verbs.reading import splits_of
+from diabolo.verbs.reading import trained_on
 
 
 def value_of(run: Run, by: By) -> float:
@@ -24,7 +24,7 @@ def value_of(run: Run, by: By) -> float:
             raise UserError(f"{run.folder}: its curve has no {CRITERIA[by].name}, to choose by: no labels?")
         value = float(points[-1])
     elif isinstance(run.method, Coder):
-        value = float(np.mean(reconstruction_errors(run.method, splits_of(run).validation)))
+        value = float(np.mean(reconstruction_errors(run.method, trained_on(run).validation)))
     else:
         method = run.recipe.method["name"]
         raise UserError(f"{run.folder}: {method} has no decoder, to choose by reconstruction")

@@ -30,7 +30,7 @@ from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Show
 from diabolo.verbs.outside import Outside, from_outside
 from diabolo.verbs.page import write_page, write_report
-from diabolo.verbs.reading import DECODER, opened, splits_of
+from diabolo.verbs.reading import DECODER, opened, trained_on
 from diabolo.verbs.supervised import own_parts, supervised_recipe, supervised_twin
 from diabolo.views.pipeline import views_at_hand
 
@@ -102,7 +102,7 @@ def _of_run(
             f"{run.folder} is scored on the data it was trained on: leave --data out, or evaluate what "
             "'diabolo embed' makes of other data"
         )
-    splits, settings = splits_of(run, data), run.recipe.evaluation
+    splits, settings = trained_on(run, data), run.recipe.evaluation
     if chosen is None and space is None and not supervised:
         with run.lock():
             return score_run(run, splits, show)
@@ -184,7 +184,7 @@ def _scores(
 
 def measure_run(run: Run, measures: Specs, show: Show) -> dict[str, Any]:
     """What measures say of a run in its recipe's space, by name; its scores stay as they are."""
-    return _measured(measures, _trained(run, splits_of(run)), show)["measures"]
+    return _measured(measures, _trained(run, trained_on(run)), show)["measures"]
 
 
 def _trained(run: Run, splits: Splits, space: str | None = None) -> Subject:

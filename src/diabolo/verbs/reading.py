@@ -30,20 +30,27 @@ def opened(run: str | Path | Run) -> Run:
 
 
 def splits_of(run: Run, data: Looked = None) -> Splits:
-    """The splits the run was trained on: its recipe's, or those given.
+    """The splits to look at: those given, or the recipe's, which must be what the run was trained on."""
+    if isinstance(data, Splits):
+        return data
+    if run.recipe.data.name == CUSTOM:
+        raise UserError(f"{run.folder} was trained on arrays: pass them again, as data=Splits(…)")
+    return _same(run, load(run.recipe.data))
 
-    Raises `UserError` where they are others: what was trained on could stand in test.
-    """
-    if not isinstance(data, Splits):
-        if run.recipe.data.name == CUSTOM:
-            raise UserError(f"{run.folder} was trained on arrays: pass them again, as data=Splits(…)")
-        data = load(run.recipe.data)
-    if run.facts.digest and data.digest() != run.facts.digest:
+
+def trained_on(run: Run, data: Looked = None) -> Splits:
+    """The splits to score or to train with: as `splits_of`, and those given must be the run's as well."""
+    return _same(run, data) if isinstance(data, Splits) else splits_of(run)
+
+
+def _same(run: Run, splits: Splits) -> Splits:
+    """Raises `UserError` for other data than the run's: what it was trained on could stand in test."""
+    if run.facts.digest and splits.digest() != run.facts.digest:
         raise UserError(
             f"{run.folder}: {run.recipe.data.name} is not what the run was trained on, and another split "
             "would mix train and test: train anew, or 'diabolo embed' the data and evaluate that"
         )
-    return data
+    return splits
 
 
 def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
@@ -87,7 +94,7 @@ def coder_of(run: Run, data: Looked, show: Show) -> Coder:
         run.method,
         space,
         run.facts.shape,
-        lambda: splits_of(run, data).train,
+        lambda: trained_on(run, data).train,
         run.recipe.seed,
         run.folder / DECODER,
         show.note,
