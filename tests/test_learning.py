@@ -62,7 +62,7 @@ CASES = {
 @pytest.mark.parametrize("method", CASES)
 def test_a_short_training_learns(method: str, tmp_path: Path) -> None:
     encoder, epochs, settings, floor = CASES[method]
-    splits = load(Data(name="mnist", limit=8000))
+    splits = load(Data(name="mnist", limit=10_000))
     run = fit(
         splits,
         method,
