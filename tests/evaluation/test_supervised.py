@@ -66,9 +66,12 @@ def test_a_run_stands_beside_its_supervised_twin(tmp_path, cache, digits, monkey
 
 def test_the_budget_is_that_of_the_run_in_encoded_images(digits):
     def epochs(method: str, *settings: str, splits: Splits = digits) -> int:
-        recipe = digits_recipe(method, "training.epochs=6", "training.batch_size=32", *settings)
+        recipe = digits_recipe(
+            method, "training.epochs=6", "training.batch_size=32", "training.lr_batch=8", *settings
+        )
         twin = supervised_recipe(recipe, splits)
         assert twin.views == recipe.views
+        assert twin.lr_scale == 1  # the run's batch says nothing of its twin's own rate
         assert (twin.encoder, twin.seed) == (recipe.encoder, recipe.seed)
         return twin.training.epochs
 

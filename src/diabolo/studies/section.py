@@ -86,7 +86,8 @@ def _projected(study: Study, results: Sequence[Result]) -> list[str]:
     """Which mixtures did not see the representation as it is."""
     found: dict[str, set[int]] = {}
     for result in results if any(key.startswith("gmm") for key in study.columns) else ():
-        for name, entry in representations(result.scores).items():
+        scored = representations(result.scores)
+        for name, entry in ((name, scored[name]) for name in ("encoder", *REFERENCES) if name in scored):
             seen = entry.get("gmm", {}).get("chosen", {}).get("width", entry["width"])
             if seen < entry["width"]:
                 found.setdefault(REFERENCES.get(name, result.row), set()).add(seen)
