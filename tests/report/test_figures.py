@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from diabolo.report import figures, projection
+from diabolo.report import figures, projection, tiles
 
 
 def test_steps_become_epochs_and_terms_keep_their_names():
@@ -49,7 +49,7 @@ def test_a_long_curve_is_averaged_not_sampled():
 )
 def test_shrinking_keeps_within_the_limit_and_the_range(n, channels, height, width, most):
     images = np.random.default_rng(0).random((n, channels, height, width))
-    small = figures.shrink(images, most)
+    small = tiles.shrink(images, most)
     assert small.shape[:2] == (n, channels)
     assert min(small.shape[2:]) >= 1
     assert small.min() >= images.min()
@@ -60,12 +60,12 @@ def test_shrinking_keeps_within_the_limit_and_the_range(n, channels, height, wid
 
 def test_shrinking_is_the_mean_of_blocks():
     images = np.arange(16.0).reshape(1, 1, 4, 4)
-    assert figures.shrink(images, 2).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
+    assert tiles.shrink(images, 2).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
 
 
 def test_a_strip_holds_the_images_in_order_with_clear_gaps():
     images = np.stack([np.full((3, 4, 4), value) for value in (0.0, 0.5, 1.0)])
-    strip = figures.strip(images)
+    strip = tiles.strip(images)
     assert strip.shape == (4, 14, 4)
     assert strip[0, :, 0].tolist() == [0] * 5 + [128] * 4 + [0] + [255] * 4
     assert strip[0, :, 3].tolist() == [255] * 4 + [0] + [255] * 4 + [0] + [255] * 4

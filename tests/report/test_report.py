@@ -14,11 +14,11 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from diabolo.report import projection
-from diabolo.report.figures import strip
 from diabolo.report.gallery import Gallery, Neighbours, Worst, column, picture
 from diabolo.report.measures import Figure, Measured, measures_of
 from diabolo.report.page import Confusion, Content, Latents, Reconstructions, Similarity, write
 from diabolo.report.table import number
+from diabolo.report.tiles import strip
 
 VOID = {"meta", "img", "br", "link", "hr"}
 SECTIONS = {

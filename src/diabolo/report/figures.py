@@ -17,6 +17,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from diabolo.report.tiles import strip
+
 Array = npt.NDArray[Any]
 
 # The ten class colours are Petroff's (2021, arXiv:2107.02270), chosen to stay apart under colour-vision
@@ -82,7 +84,6 @@ styled = rc_context(
 )  # a decorator: figures take their style where they are made and where they are saved
 
 CURVE_POINTS = 400  # longer curves are averaged in groups
-TILE = 96  # largest side of a reconstruction, pixels
 LEGEND_COLUMNS, LEGEND_CHARACTERS = 4, 76  # at most, and as many as fit side by side
 MARKED = 30  # points up to which a curve shows them
 NUMBERED = 20  # classes up to which a confusion matrix can carry its numbers
@@ -308,33 +309,6 @@ def colours(k: int) -> list[str]:
     if k <= len(PALETTE):
         return PALETTE[:k]
     return [to_hex(colour) for colour in colormaps["turbo"](np.linspace(0.08, 0.92, k))]
-
-
-def shrink(images: Array, most: int) -> Array:
-    """Average blocks of pixels until no side of [n, C, H, W] is longer than `most`."""
-    n, channels, height, width = images.shape
-    block = -(-max(height, width) // most)
-    height, width = max(height // block, 1), max(width // block, 1)
-    images = images[:, :, : height * block, : width * block]
-    return images.reshape(n, channels, height, -1, width, images.shape[3] // width).mean(axis=(3, 5))
-
-
-def picture(images: Array) -> Array:
-    """Any number of channels as colour, their mean as grey unless C = 3: [n, C, H, W] → [n, H, W, 3]."""
-    if images.shape[1] != 3:
-        images = np.repeat(images.mean(axis=1, keepdims=True), 3, axis=1)
-    return images.transpose(0, 2, 3, 1)
-
-
-def strip(images: Array) -> Array:
-    """Images [n, C, H, W] in [0, 1] side by side, clear gaps between: uint8 [H, n·(W + gap) − gap, 4]."""
-    tiles = np.rint(picture(shrink(images, TILE)).clip(0, 1) * 255)
-    n, height, width, _ = tiles.shape
-    gap = max(1, width // 14)
-    canvas = np.zeros((height, n, width + gap, 4), dtype=np.uint8)
-    canvas[:, :, :width, :3] = tiles.transpose(1, 0, 2, 3)
-    canvas[:, :, :width, 3] = 255
-    return canvas.reshape(height, -1, 4)[:, :-gap]
 
 
 def _number(axes: Axes, row: int, column: int, text: str, shade: float) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from diabolo.report.figures import Array, short, strip
+from diabolo.report.figures import Array, short
 from diabolo.report.grids import grid
+from diabolo.report.tiles import strip
 
 SHARP = 48  # pixels on the shorter side of a picture that is kept to the bit; larger ones are compressed
 

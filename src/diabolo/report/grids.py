@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from diabolo.report.figures import Array, strip, styled
+from diabolo.report.figures import Array, styled
+from diabolo.report.tiles import strip
 
 MOST_ROWS = 40  # what a page can hold
 WIDTH, TILE_WIDTH = 6.5, 0.62  # of all columns and of one, at most, inches

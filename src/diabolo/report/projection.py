@@ -8,7 +8,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from diabolo.report.figures import Array, picture, shrink
+from diabolo.report.figures import Array
+from diabolo.report.tiles import picture, shrink
 
 POINTS = 2000  # more would take t-SNE long, and hide each other
 FEWEST = 5  # that make a picture
