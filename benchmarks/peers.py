@@ -8,7 +8,8 @@ Peers need torchvision, which needs the full PyTorch, so they have an environmen
 describes both sides of a case. Each side is a process of its own (`benchmarks/peers/`), started once and
 paused while it is another's turn; the turn in which it starts is not counted. A turn is an epoch, or a
 number of steps of one. A peer runs twice: as it is, and with glibc's allocator told by MALLOC_* to keep the
-memory that is freed, which alone makes some trainings faster.
+memory that is freed, which alone makes some trainings faster. diabolo runs as it is (float32), and with what
+a user may switch on: bf16, compiled steps, freed memory kept.
 """
 
 import argparse
@@ -49,14 +50,17 @@ VAE = {"name": "vae", "latent": 10, "likelihood": {"name": "gaussian", "variance
 
 @dataclass(frozen=True)
 class Case:
-    """What both sides do. steps: of a turn; None for an epoch. views: augment only."""
+    """What both sides do. steps: of a turn; None for an epoch. views: augment only.
+
+    ours: ways in which diabolo does it: a precision, and whether compiled, and keeping freed memory.
+    """
 
     peer: str
     settings: dict[str, Any]
     recipe: dict[str, Any] = field(default_factory=dict)
     steps: int | None = None
     views: bool = False
-    precisions: tuple[str, ...] = ("float32",)
+    ours: tuple[str, ...] = ("float32", "bf16", "bf16, keeping")
 
 
 CASES = {
@@ -76,17 +80,27 @@ CASES = {
             "encoder": "conv",
             "training.batch_size": 128,
         },
+        ours=("float32", "bf16", "float32, keeping", "float32, compiled, keeping"),
     ),
     "SimCLR, quarter ResNet-18, CIFAR-10": Case(
         "lightly",
         CIFAR | {"encoder": {"name": "resnet18", "width": 0.25}},
         steps=8,
-        precisions=("float32", "bf16"),
+        ours=("float32", "bf16", "bf16, keeping", "bf16, compiled, keeping"),
     ),
     "SimCLR, ResNet-18, CIFAR-10": Case(
-        "lightly", CIFAR | {"encoder": "resnet18"}, steps=2, precisions=("float32", "bf16")
+        "lightly",
+        CIFAR | {"encoder": "resnet18"},
+        steps=2,
+        ours=("float32", "bf16", "bf16, keeping", "bf16, compiled, keeping"),
     ),
-    "Two views alone, CIFAR-10": Case("lightly", CIFAR | {"encoder": "resnet18"}, steps=80, views=True),
+    "Two views alone, CIFAR-10": Case(
+        "lightly",
+        CIFAR | {"encoder": "resnet18"},
+        steps=80,
+        views=True,
+        ours=("float32", "float32, keeping", "float32, compiled"),
+    ),
     "SimVAE, J = 10, MNIST": Case(
         "pillow",
         {"views.count": 10, "training.batch_size": 12},  # the code's batch of 128 counts views
@@ -111,19 +125,20 @@ def main() -> None:
         case = CASES[name]
         speeds = measure(case, arguments.peers, arguments.turns, arguments.limit)
         peer, keeping = (statistics.median(speeds.pop(side)) for side in ("peer", "peer, keeping"))
-        for precision, found in speeds.items():
+        for way, found in speeds.items():
             ours = statistics.median(found)
             cells = [f"{speed:,.0f}" for speed in (ours, peer, keeping)]
             ratios = [f"{ours / speed:.1f}" for speed in (peer, keeping)]
-            rows.append([name, precision, NAMES[case.peer], *cells, *ratios])
+            rows.append([name, way, NAMES[case.peer], *cells, *ratios])
     keep(
         "peers",
         "Beside the peers, end to end",
-        f"Images a second, medians of {arguments.turns} turns: diabolo as it is, and the peer in float32, "
-        "first as it is, then with glibc told to keep freed memory "
+        f"Images a second, medians of {arguments.turns} turns: diabolo in several ways (plain float32 is its "
+        "default; compiled: `training.compile=true`; keeping: `DIABOLO_KEEP_MEMORY=1`), and the peer in "
+        "float32, first as it is, then with glibc told to keep freed memory "
         f"({' '.join(f'{key}={value}' for key, value in KEEPING.items())}). Network, batch, views, optimiser "
         f"and images are the same. The peers' environment holds {versions(arguments.peers)}.",
-        ["case", "diabolo in", "peer", "diabolo", "as it is", "keeping", "ratio", "ratio, keeping"],
+        ["case", "diabolo in", "peer", "diabolo", "peer", "keeping", "ratio to peer", "to peer, keeping"],
         rows,
     )
 
@@ -135,13 +150,13 @@ def versions(python: str) -> str:
 
 
 def measure(case: Case, peers: str, turns: int, limit: int | None) -> dict[str, list[float]]:
-    """Images a second, a value a turn: of diabolo in each precision, of the peer both ways."""
+    """Images a second, a value a turn: of diabolo in each way, of the peer both ways."""
     pixels = load(recipe_of(case, "float32", limit).data).train.pixels
     with TemporaryDirectory() as folder, ExitStack() as stack:
         np.save(Path(folder, "images.npy"), pixels.numpy())
         sides = {}
-        for name, (python, script, keeping, precision) in sides_of(case, peers).items():
-            recipe = complete_for(recipe_of(case, precision, limit), tuple(pixels.shape[1:]))
+        for name, (python, script, keeping, way) in sides_of(case, peers).items():
+            recipe = complete_for(recipe_of(case, way, limit), tuple(pixels.shape[1:]))
             side = {
                 "recipe": recipe.to_dict(),
                 "images": str(Path(folder, "images.npy")),
@@ -160,8 +175,9 @@ def measure(case: Case, peers: str, turns: int, limit: int | None) -> dict[str, 
 
 
 def sides_of(case: Case, peers: str) -> dict[str, tuple[str, str, dict[str, str], str]]:
-    """Each side's Python, script, environment and precision."""
-    ours = {precision: (sys.executable, "ours", {}, precision) for precision in case.precisions}
+    """Each side's Python, script, environment and way."""
+    own = {"keeping": {"DIABOLO_KEEP_MEMORY": "1"}}
+    ours = {way: (sys.executable, "ours", own.get(way.split(", ")[-1], {}), way) for way in case.ours}
     peer = f"with_{case.peer}"
     return ours | {
         "peer": (peers, peer, {}, "float32"),
@@ -169,10 +185,11 @@ def sides_of(case: Case, peers: str) -> dict[str, tuple[str, str, dict[str, str]
     }
 
 
-def recipe_of(case: Case, precision: str, limit: int | None) -> Recipe:
+def recipe_of(case: Case, way: str, limit: int | None) -> Recipe:
     """A turn of `fit` ends where it logs: after `steps`, and at the end of an epoch."""
+    precision, *switches = way.split(", ")
     training = {"epochs": ENDLESS, "precision": precision, "log_every": case.steps or ENDLESS}
-    layer = {"training": training, "evaluation": {"live": 0}}
+    layer = {"training": training | {"compile": "compiled" in switches}, "evaluation": {"live": 0}}
     return compose([case.recipe, layer], case.settings | {"data.limit": limit})
 
 

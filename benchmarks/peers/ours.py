@@ -7,6 +7,7 @@ from typing import Any
 
 from turns import Turns
 
+from diabolo.allocator import spare_page_faults
 from diabolo.data.splits import load
 from diabolo.recipe import from_dict
 from diabolo.run import default_device
@@ -39,7 +40,12 @@ def train(turns: Turns, side: dict[str, Any]) -> None:
 def views(turns: Turns, side: dict[str, Any]) -> None:
     recipe = from_dict(side["recipe"])
     size, steps = recipe.training.batch_size, side["steps"]
-    feed = Feed(load(recipe.data).train, build_pipelines(recipe), size, recipe.seed, default_device())
+    spare_page_faults(default_device())
+    pipelines = build_pipelines(recipe)
+    if recipe.training.compile:
+        for pipeline in pipelines:
+            pipeline.compile()
+    feed = Feed(load(recipe.data).train, pipelines, size, recipe.seed, default_device())
     for step in count(1):
         feed(*divmod(step - 1, feed.batches.steps_per_epoch), 0.0)
         if step % steps == 0:

@@ -116,7 +116,9 @@ def train(
     Raises `UserError` at the first loss that is not finite, naming the step and the term.
     """
     rates = [group["lr"] for group in optimiser.param_groups]
-    step_module, optimiser = fabric.setup(method, optimiser)
+    wrapped, optimiser = fabric.setup(method, optimiser)
+    # Fabric's wrapper reduces gradients; to one process it would only cost a small network 2 % of its step.
+    step_module = wrapped if fabric.world_size > 1 else method
     steps_per_epoch = feed.batches.steps_per_epoch // settings.accumulate
     if steps_per_epoch == 0:
         raise UserError("training.accumulate: an epoch has fewer batches than one step accumulates")
@@ -133,13 +135,13 @@ def train(
         parts = []
         for part in range(settings.accumulate):
             batch = feed(epoch, within * settings.accumulate + part, step / steps)
-            with fabric.no_backward_sync(step_module, enabled=part < settings.accumulate - 1):
+            with fabric.no_backward_sync(wrapped, enabled=part < settings.accumulate - 1):
                 with in_precision(settings.precision, fabric.device):
                     terms: Terms = step_module(batch)
                 fabric.backward(terms.total / settings.accumulate)
             parts.append(terms)
         if settings.clip is not None:
-            fabric.clip_gradients(step_module, optimiser, max_norm=settings.clip, error_if_nonfinite=False)
+            fabric.clip_gradients(wrapped, optimiser, max_norm=settings.clip, error_if_nonfinite=False)
         optimiser.step()
         optimiser.zero_grad()
         method.after_step((step + 1) / steps)

@@ -168,13 +168,15 @@ def _turn_hue(x: Tensor, turns: Tensor) -> Tensor:
     r, g, b = x.split(1, dim=1)
     highest, lowest = r.maximum(g).maximum(b), r.minimum(g).minimum(b)
     chroma = highest - lowest
-    of_green_or_blue = torch.where(g == highest, b - r + 2 * chroma, r - g + 4 * chroma)
-    position = torch.where(r == highest, g - b, of_green_or_blue)  # in [−1, 5] chromas
-    position = position + 6 * turns.remainder(1) * chroma
-    position = torch.where(position > 5 * chroma, position - 6 * chroma, position)  # in [−1, 5] again
+    of_green = torch.add(b - r, chroma, alpha=2)
+    of_blue = torch.add(r - g, chroma, alpha=4)
+    position = torch.where(r == highest, g - b, torch.where(g == highest, of_green, of_blue))  # in [−1, 5]
+    position = torch.addcmul(position, chroma, 6 * turns.remainder(1))
+    position = position.where(position <= 5 * chroma, torch.sub(position, chroma, alpha=6))  # again
     # Each channel is a trapezium over the hexagon: up a side, two sides high, down a side, two sides low.
-    # Red is lowest about 3 and blue about 1; green is highest about 2.
-    red = (position - 3 * chroma).abs() - chroma
-    green = 2 * chroma - (position - 2 * chroma).abs()
-    blue = (position - chroma).abs() - chroma
-    return torch.cat([red, green, blue], dim=1).add_(lowest).clamp_(lowest, highest)
+    # Red is lowest about 3 and blue about 1: they are as high as the distance, less 1. Green is highest about
+    # 2: 2 less the distance. All at once, since compiled that takes half the time of one after another.
+    middle = torch.arange(3, 0, -1, dtype=x.dtype, device=x.device).view(3, 1, 1)
+    away = 2 * (middle - 2).abs() - 1  # 1, −1, 1
+    channels = torch.addcmul(position, chroma, -middle).abs_().mul_(away)
+    return channels.addcmul_(chroma, 0.5 - 1.5 * away).add_(lowest).clamp_(lowest, highest)
