@@ -7,18 +7,22 @@ The bare step is forward, backward and optimiser on one fixed batch, already aug
 `diabolo fit` runs: index, views, the same step through lightning-fabric, the meter, the progress bar and the
 log. Both take the same number of steps in one process, interleaved. The peak is a product of square matrices
 in the same precision, measured between the turns; a step's share of it counts multiplications and additions
-of its matrix products and convolutions, forward and backward.
+of its matrix products and convolutions, forward and backward. Where the bare step's time goes is PyTorch's
+profiler's account of it, taken after the turns.
 """
 
 import argparse
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import torch
 from lightning_fabric import Fabric
 from page import keep
+from torch.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from diabolo.data.splits import load
@@ -61,9 +65,17 @@ CASES = {
         "method": "simclr",
         "training.batch_size": 256,
     },
+    "SimCLR, ResNet-18, CIFAR-10": {
+        "data.name": "cifar10",
+        "encoder": QUARTER | {"width": 1.0},
+        "method": "simclr",
+        "training.batch_size": 256,
+    },
 }
-STEPS = {"mnist": 60, "fashion-mnist": 60, "cifar10": 6}  # of each turn
+STEPS = dict(zip(CASES, (60, 60, 6, 6, 1), strict=True))  # of each turn
 SIDE = 2048  # of the matrices whose product is the peak
+PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm", "convolution")
+OPTIMISERS_STEP = ("_fused_", "_foreach_")
 
 
 def main() -> None:
@@ -80,30 +92,59 @@ def main() -> None:
             splits = load(recipe.data)
             recipe = complete_for(recipe, splits.train.shape)
             with TemporaryDirectory() as folder:
-                steps = STEPS[recipe.data.name]
-                times, operations = measure(recipe, splits, Path(folder), steps, arguments.turns)
+                times, found = measure(recipe, splits, Path(folder), STEPS[name], arguments.turns)
             bare, loop, views, product = (statistics.median(of) for of in times.values())
             images = recipe.training.batch_size * recipe.views.count / loop
-            share = operations / bare / (2 * SIDE**3 / product)
+            share = found.operations / bare / (2 * SIDE**3 / product)
             cells = [f"{1000 * seconds:.1f}" for seconds in (bare, loop, views)]
-            rows.append(
-                [name, precision, *cells, f"{loop / bare:.3f}", f"{images:,.0f}", f"{100 * share:.0f} %"]
-            )
+            shares = [share, found.products, share / found.products, found.update]
+            cells += [f"{loop / bare:.3f}", f"{images:,.0f}", *(f"{100 * one:.0f} %" for one in shares)]
+            rows.append([name, precision, *cells])
     keep(
         "loop",
         "The training loop beside its bare step",
-        f"Medians of {arguments.turns} turns, in milliseconds a step. The share is of the peak of a "
-        f"{SIDE} × {SIDE} matrix product in the same precision.",
-        ["case", "precision", "bare", "loop", "of it views", "loop / bare", "images/s", "of the peak, bare"],
+        f"Medians of {arguments.turns} turns, in milliseconds a step. The peak is that of a {SIDE} × {SIDE} "
+        "matrix product in the same precision. Of the bare step: the share of the peak it reaches; the part "
+        "of its time in products and convolutions, and the share of the peak they reach in it; the part "
+        "in the optimiser. The rest is normalisation, activations, casts, the loss and Python.",
+        [
+            "case",
+            "precision",
+            "bare",
+            "loop",
+            "of it views",
+            "loop / bare",
+            "images/s",
+            "of the peak",
+            "time in products",
+            "they reach",
+            "in the optimiser",
+        ],
         rows,
     )
 
 
-def operations_of(step) -> int:
-    """Multiplications and additions of one step's matrix products and convolutions."""
+class Account(NamedTuple):
+    """What a step consists of. products, update: their shares of its time."""
+
+    operations: int  # multiplications and additions of matrix products and convolutions
+    products: float
+    update: float
+
+
+def account_of(step: Iterator[None], device: torch.device) -> Account:
     with FlopCounterMode(display=False) as counter:
         next(step)
-    return counter.get_total_flops()
+    on = "self_cpu_time_total" if device.type == "cpu" else "self_device_time_total"
+    with profile() as profiled:
+        next(step)
+        synchronise(device)
+    spent = {event.key: getattr(event, on) for event in profiled.key_averages()}
+
+    def share(of: tuple[str, ...]) -> float:
+        return sum(spent[key] for key in spent if any(name in key for name in of)) / sum(spent.values())
+
+    return Account(counter.get_total_flops(), share(PRODUCTS), share(OPTIMISERS_STEP))
 
 
 def peak(precision: str, device: torch.device):
@@ -117,8 +158,8 @@ def peak(precision: str, device: torch.device):
 
 def measure(
     recipe: Recipe, splits, folder: Path, steps: int, turns: int
-) -> tuple[dict[str, list[float]], int]:
-    """Seconds per step of each way, a value a turn; and the operations of a step."""
+) -> tuple[dict[str, list[float]], Account]:
+    """Seconds per step of each way, a value a turn; and what a bare step consists of."""
     fabric = Fabric(accelerator="auto", devices=1)
     feed = Feed(splits.train, build_pipelines(recipe), recipe.training.batch_size, recipe.seed, fabric.device)
     bare = bare_steps(recipe, splits, feed, fabric)
@@ -126,7 +167,6 @@ def measure(
     views = views_only(feed)
     product = peak(recipe.training.precision, fabric.device)
     ways = {"bare": bare, "loop": looped, "views": views, "product": product}
-    operations = operations_of(bare)
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(turns + 1):  # the first warms caches up
         for name, way in ways.items():
@@ -136,7 +176,7 @@ def measure(
             synchronise(fabric.device)
             if turn:
                 times[name].append((time.perf_counter() - started) / steps)
-    return times, operations
+    return times, account_of(bare, fabric.device)
 
 
 def prepared(recipe: Recipe, splits, device: torch.device):
