@@ -340,6 +340,11 @@ def test_vectors_train_too(tmp_path: Path) -> None:
         (["fit", "digits", "--method", "moco", "--epochs", "1", "--set", "views.count=1"], "takes 2 views"),
         (["fit", "digits", "--method", "random", "--epochs", "1"], "nothing to train"),
         (["fit", "digits", "--method", "ae", "--set", "training.accumulate=50"], "fewer than the 50"),
+        (
+            ["fit", "digits", "--method", "ae", "--set", "training={compile: graphs, accumulate: 2}"],
+            "set training.accumulate=1",
+        ),
+        (["fit", "digits", "--method", "ae", "--set", "training.compile=graph"], "training.compile"),
         (["fit", "digits", "--method", "ae", "--devices", "0"], "--devices 0"),
         (["fit", "digits", "--method", "vae", "--accelerator", "gpuu"], "--accelerator gpuu"),
         (

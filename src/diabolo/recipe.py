@@ -73,7 +73,7 @@ class Training:
     lr_batch: Positive | None = None  # what optimiser.lr is for: another batch scales it and the warm-up
     clip: Annotated[float, Gt(0)] | None = None  # largest norm of the gradient
     precision: Literal["float32", "bf16", "auto"] = "float32"  # auto: by a trial; a run's recipe says
-    compile: bool = False
+    compile: bool | Literal["graphs"] = False  # graphs: on CUDA, replayed without launches from Python
     channels_last: bool = True
     log_every: Positive = 50  # steps
     checkpoint_every: Positive = 1  # epochs
@@ -150,6 +150,11 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
         raise UserError(
             f"views.count: method '{recipe.method['name']}' takes {wanted} views of an example, "
             f"got {recipe.views.count}"
+        )
+    if recipe.training.compile == "graphs" and recipe.training.accumulate > 1:
+        raise UserError(
+            "training.compile=graphs: a graph's gradients do not outlast its next batch: "
+            "set training.accumulate=1 or training.compile=true"
         )
     measures = [spec["name"] for spec in recipe.evaluation.measures or ()]
     if twice := next((name for name in measures if measures.count(name) > 1), None):

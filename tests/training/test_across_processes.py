@@ -72,6 +72,8 @@ def by_two(rank: int, folder: Path, port: int) -> None:
     assert world_size() == 2
     with pytest.raises(UserError, match="33 cannot be shared by 2 devices"):
         train("vae", folder / "odd", settings={"training.batch_size": 33})
+    with pytest.raises(UserError, match="for one process"):
+        train("vae", folder / "odd", settings={"training.compile": "graphs"})
     precision_trial.SHARE = (math.inf, 0.0)[rank]  # the first would take bf16, the second float32
     chosen = {"training.precision": "auto", "training.epochs": 1}
     run = train("vae", folder / "chosen", settings=chosen)

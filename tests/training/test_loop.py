@@ -40,7 +40,7 @@ def trained(recipe: Recipe, method: Method | None = None, most: int = 10_000) ->
     pipelines = build_pipelines(recipe)
     feed = Feed(splits.train, pipelines, recipe.training.batch_size, recipe.seed, fabric.device)
     if recipe.training.compile:
-        compile_step(method, pipelines)
+        compile_step(method, pipelines, recipe.training.compile == "graphs")
     schedule = SCHEDULES.build(recipe.schedule)
     events: Iterator[Event] = train(fabric, method, optimiser, schedule, feed, recipe.training, Position())
     return method, list(islice(events, most))
@@ -106,11 +106,12 @@ def test_bf16_leaves_the_pixels_as_they_are(monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
 
 
-def test_compiled_follows_eager() -> None:
+@pytest.mark.parametrize("how", ["true", "graphs"])
+def test_compiled_follows_eager(how: str) -> None:
     settings = ("encoder={name: mlp, widths: [16]}", "decoder={name: mlp, widths: [16]}")
     settings += ("optimiser=sgd", "optimiser.lr=1e-5")
     eager, _ = trained(digits_recipe("simvae", *settings), most=4)
-    compiled, _ = trained(digits_recipe("simvae", *settings, "training.compile=true"), most=4)
+    compiled, _ = trained(digits_recipe("simvae", *settings, f"training.compile={how}"), most=4)
     torch.testing.assert_close(weights(compiled), weights(eager), rtol=1e-4, atol=1e-6)
 
 

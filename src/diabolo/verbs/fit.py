@@ -93,6 +93,8 @@ def fit(
         raise UserError(
             f"training.batch_size: {composed.training.batch_size} cannot be shared by {world_size()} devices"
         )
+    if composed.training.compile == "graphs" and world_size() > 1:
+        raise UserError("training.compile=graphs is for one process: set training.compile=true")
     spare_page_faults(fabric.device)
     show.console.quiet = quiet or not fabric.is_global_zero
     splits = _splits(data, composed.data)

@@ -60,7 +60,7 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
             seconds = (steps - position.step) * settings.accumulate * seconds_per_batch(method, feed)
         show.note(f"{steps:,} steps, {steps_per_epoch} an epoch: about {duration(seconds)} to go")
     if settings.compile:
-        compile_step(method, pipelines)
+        compile_step(method, pipelines, settings.compile == "graphs")
     board = None
     if fabric.is_global_zero:
         run.truncate_metrics(position.step)

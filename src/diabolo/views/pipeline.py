@@ -64,9 +64,9 @@ class Pipeline:
             x = view.apply(x, parameters)
         return x.unflatten(0, (-1, self.count))
 
-    def compile(self) -> None:
-        """Fuse the chain into one kernel or few; the draws stay eager."""
-        self.apply = torch.compile(self._apply, dynamic=False)
+    def compile(self, mode: str | None = None) -> None:
+        """Fuse the chain into one kernel or few; the draws stay eager. mode: `torch.compile`'s."""
+        self.apply = torch.compile(self._apply, dynamic=False, mode=mode)
 
 
 def make_batch(
