@@ -20,7 +20,7 @@ class VICReg(Method):
     """Two views' embeddings agree, while each dimension keeps a deviation of 1 and correlates with no other.
 
     invariance, variance, covariance: weights of the three terms (λ, μ, ν); the terms are logged without them.
-    width: of all three layers of the expander.
+    hidden, width: of the expander h → hidden → hidden → width, of three layers; hidden defaults to width.
     """
 
     needs = Needs(views=(2, 2))
@@ -34,13 +34,14 @@ class VICReg(Method):
         invariance: Weight = 25.0,
         variance: Weight = 25.0,
         covariance: Weight = 1.0,
+        hidden: Annotated[int, Gt(0)] | None = None,
         width: Annotated[int, Gt(0)] = 2048,
     ) -> None:
         super().__init__(encoder)
         self.invariance = invariance
         self.variance = variance
         self.covariance = covariance
-        self.expander = mlp_head(encoder.width, width, width, width, bias=False)
+        self.expander = mlp_head(encoder.width, hidden or width, hidden or width, width, bias=False)
 
     def forward(self, batch: Batch) -> Terms:
         views = batch.views[0].unbind(1)  # [B, C, H, W] each; each has batch statistics of its own
