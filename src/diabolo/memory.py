@@ -21,13 +21,23 @@ CGROUPS = (  # the limit, what is taken of it, and how much of that is cached fi
 def fits(size: int, device: torch.device | str = "cpu") -> bool:
     """Whether `size` bytes are at most a quarter of the memory that is free on a device."""
     device = torch.device(device)
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
-    return size * SHARE <= free
+    return size * SHARE <= (_free_on(device) if device.type == "cuda" else free_memory())
+
+
+def send(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy on a device, which the host does not wait for: from pinned memory, where it is a GPU's."""
+    return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)
 
 
 def resides(size: int, resident: bool | None) -> bool:
     """Whether pixels of `size` bytes go to memory: as `resident` says, or for None where they fit."""
     return fits(size) if resident is None else resident
+
+
+def _free_on(device: torch.device) -> int:
+    """What nobody holds of a GPU's memory, and what this process holds without using it."""
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused
 
 
 def free_memory() -> int:

@@ -158,7 +158,7 @@ class Run:
         images: `Images`, or an array of what the run was trained on, in a layout of `to_pixels`.
         """
         if not isinstance(images, Images):
-            images = Images(to_pixels(np.asanyarray(images), "embed"))
+            images = Images(to_pixels(images, "embed"))
         if images.shape != self.facts.shape:
             raise UserError(f"this run takes examples of shape {self.facts.shape}, not {images.shape}")
         return extract(lambda x: self.method.represent(x, space), images, device=self.device)

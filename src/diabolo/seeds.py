@@ -26,3 +26,5 @@ def seed_device(device: torch.device, *parts: int | str) -> None:
     torch.default_generator.manual_seed(seed_for(*parts))
     if device.type == "cuda":
         torch.cuda.manual_seed(seed_for(*parts))
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed_for(*parts))

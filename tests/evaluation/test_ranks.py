@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diabolo.evaluation.geometry import active_dimensions, centred_rank, deviations, effective_rank, spread
+from diabolo.evaluation.geometry import (
+    active_dimensions,
+    centred_rank,
+    deviations,
+    effective_rank,
+    sparsity,
+    spread,
+)
 
 SHAPES = st.tuples(st.integers(2, 40), st.integers(1, 40))
 
@@ -78,3 +85,24 @@ def test_spread_is_1_for_directions_of_a_sphere_and_for_a_standard_normal():
     z = gaussian((20_000, 16), 0)
     assert spread(z, "deviation") == pytest.approx(1, abs=0.01)
     assert spread(z / np.linalg.norm(z, axis=1, keepdims=True), "length") == pytest.approx(1, abs=0.01)
+
+
+@given(st.integers(2, 40), st.integers(0, 99), st.floats(1e-3, 1e3))
+def test_sparsity_is_hoyer_s_and_has_no_scale(width, seed, scale):
+    z = gaussian((5, width), seed)
+    each = []
+    for row in z.astype(np.float64):
+        ratio = sum(abs(x) for x in row) / sum(x * x for x in row) ** 0.5
+        each.append((width**0.5 - ratio) / (width**0.5 - 1))
+    assert sparsity(z) == pytest.approx(np.mean(each), rel=1e-6, abs=1e-9)
+    assert sparsity(z * scale) == pytest.approx(sparsity(z), rel=1e-4, abs=1e-6)
+
+
+@given(st.integers(2, 40))
+def test_sparsity_goes_from_equal_sizes_to_a_single_number(width):
+    signs = np.where(np.arange(width) % 2, 1.0, -1.0)
+    assert sparsity(signs[None]) == pytest.approx(0, abs=1e-9)
+    assert sparsity(np.eye(width)) == pytest.approx(1)
+    with_dead = np.concatenate([np.eye(width), np.zeros((3, width))])
+    assert sparsity(with_dead) == pytest.approx(1)  # rows that say nothing do not count
+    assert sparsity(np.zeros((4, width))) == sparsity(np.ones((4, 1))) == 0

@@ -16,6 +16,7 @@ from diabolo.studies.study import Job, Study, study_from
 from diabolo.verbs.illustrate import illustrate
 from diabolo.verbs.reproduce import studies_of, write_page
 from diabolo.verbs.work import share, work
+from tests.studies.planted import plant
 
 VALUES: dict[str, Any] = {
     "title": "Two autoencoders on digits",
@@ -183,7 +184,8 @@ def test_pictures_are_drawn_once_from_the_runs_and_shown_in_the_section(tmp_path
     illustrate(fewer, store, runs, quiet=True)  # the runs of a row are elsewhere
     assert (store.folder / "reconstructions.png").stat().st_mtime_ns == before
     text = section("a/study", study, store, [store.folder / "reconstructions.png"])
-    assert f"![reconstructions]({store.folder / 'reconstructions.png'})" in text
+    assert f"({store.folder / 'reconstructions.png'})" in text
+    assert "*Test images, and what each decoder makes of their codes*" in text
 
 
 def test_style_is_drawn_from_what_was_measured(tmp_path: Path) -> None:
@@ -201,10 +203,9 @@ def test_style_is_drawn_from_what_was_measured(tmp_path: Path) -> None:
         assert min(picture.size) > 300
 
 
-def test_samples_of_each_row_are_drawn_from_its_prior(tmp_path: Path) -> None:
-    rows = {
-        name: {"method": "vae", "settings": {"method.latent": d}} for name, d in (("two", 2), ("four", 4))
-    }
+def test_samples_of_each_row_are_drawn_from_its_prior_or_its_codes(tmp_path: Path) -> None:
+    rows = {name: {"method": "vae", "settings": {"method.latent": d}} for name, d in (("2", 2), ("4", 4))}
+    rows["no prior"] = {"method": "ae", "settings": {"method.latent": 2}}
     shared = VALUES["shared"] | {"evaluation.references": False}
     study = study_from(
         VALUES | {"rows": rows, "shared": shared, "seeds": 1, "pictures": ["samples"]}, "digits"
@@ -214,9 +215,9 @@ def test_samples_of_each_row_are_drawn_from_its_prior(tmp_path: Path) -> None:
     illustrate(study, store, runs, quiet=True)
     with Image.open(store.folder / "samples.png") as picture:
         grey = np.asarray(picture.convert("L"), float)
-    halves = np.array_split(grey, 2)  # a row of images each
-    assert all(half.std() > 20 for half in halves)
-    assert not np.array_equal(*halves)
+    thirds = [part[: len(grey) // 3] for part in np.array_split(grey, 3)]  # a row of images each
+    assert all(third.std() > 20 for third in thirds)
+    assert not np.array_equal(*thirds[:2])
 
 
 def test_a_damaged_result_is_named(study: Study, tmp_path: Path) -> None:
@@ -229,6 +230,8 @@ def test_the_page_lists_what_was_not_run(tmp_path: Path) -> None:
     text = write_page(tmp_path).read_text()
     assert "## Not run yet" in text
     assert "diabolo reproduce simvae/mnist" in text
+    assert "2.6 GB of images and a GPU are needed" in text  # a table of which no row can be run here
+    assert "What is claimed" not in text
 
 
 def test_a_paper_stands_for_all_its_tables() -> None:
@@ -236,3 +239,13 @@ def test_a_paper_stands_for_all_its_tables() -> None:
     assert studies_of("simvae/mnist") == ["simvae/mnist"]
     with pytest.raises(UserError, match="did you mean 'simvae'"):
         studies_of("simva")
+
+
+def test_the_page_begins_with_what_came_of_the_claims(tmp_path: Path) -> None:
+    for row, error in (("deep AE, d = 32", 0.01), ("linear AE, d = 32", 0.02)):
+        plant(tmp_path / "results/hare/subspace", row, [0.9, 0.91], [error, error + 0.001])
+    text = write_page(tmp_path).read_text()
+    summary, _ = text.split("## Linear autoencoders")
+    assert "## What is claimed, and what came of it" in summary
+    assert "- **held**: a deep autoencoder reconstructs better than a linear one of the same width" in summary
+    assert "- **undecided**: a linear autoencoder spans the principal subspace" in summary

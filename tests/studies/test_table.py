@@ -63,6 +63,26 @@ def test_what_is_worse_than_the_untrained_encoder_has_failed(tmp_path: Path) -> 
     assert not table_of(planted_study(rows=other), Store(tmp_path).results(study)).failed
 
 
+def test_some_seeds_of_which_each_is_behind_have_failed_however_they_vary(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.5, 0.5], [0.01] * 2, references=True)
+    plant(tmp_path, "bad", [0.20, 0.40], [0.01] * 2)
+    [failed] = table_of(planted_study(seeds=2), Store(tmp_path).results(planted_study(seeds=2))).failed
+    assert failed == "bad is worse than the untrained encoder: kNN % 30.0 against 50.0"
+
+
+def test_what_no_row_reaches_is_told(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.95], [0.01])
+    plant(tmp_path, "bad", [0.40], [0.01])
+    path = tmp_path / "good-0.json"
+    values = json.loads(path.read_text())
+    for name, accuracy in (("pixels", 0.96), ("pca", 0.94)):
+        values["scores"][name] = {"test_size": 1000, "knn": {"accuracy": accuracy}}
+    path.write_text(json.dumps(values))
+    study = planted_study(seeds=1)
+    assert table_of(study, Store(tmp_path).results(study)).unreached == ["No row reaches raw pixels in kNN %"]
+    assert "No row reaches raw pixels in kNN %." in section("a/study", study, Store(tmp_path))
+
+
 def test_with_one_seed_the_test_set_must_tell(tmp_path: Path) -> None:
     plant(tmp_path, "good", [0.49], [0.01], references=True)
     plant(tmp_path, "bad", [0.40], [0.01])
@@ -168,6 +188,7 @@ def test_rows_without_results_say_so(tmp_path: Path) -> None:
     }
 
     text = section("a/study", planted_study(rows=rows), Store(tmp_path))
+    assert "| 1 of 3 |" in text
     assert "not run yet" in text
     assert "needs a GPU" in text
 

@@ -21,7 +21,7 @@ CHUNK = 1 << 24  # bytes of an array that are converted at once
 
 
 def to_pixels(
-    array: NDArray[Any],
+    array: NDArray[Any] | torch.Tensor,
     where: str,
     *,
     size: int | None = None,
@@ -35,6 +35,7 @@ def to_pixels(
     size, colour: see `conform`. A memory map that is too large for memory stays on disk: as it is where that
     is what is wanted, else converted once, into the cache. resident: see `held`.
     """
+    array = array.numpy(force=True) if isinstance(array, torch.Tensor) else np.asanyarray(array)
     if array.dtype.kind not in "buif":
         raise UserError(f"{where}: expected numbers, found {array.dtype}")
     if array.ndim not in (2, 3, 4) or 0 in array.shape:

@@ -130,8 +130,8 @@ def extract(
         raise UserError("features: there are no images to represent")
     batch_size = 128 if torch.device(device).type == "cpu" else 1024
     values, start = torch.empty(0), 0
-    for pixels in in_order(images.pixels, batch_size, "cpu"):
-        x = as_float(pixels).to(device)
+    for pixels in in_order(images.pixels, batch_size, device):
+        x = as_float(pixels)
         z = represent(x)
         if z.ndim != 2 or len(z) != len(x):
             raise UserError(

@@ -54,6 +54,20 @@ def active_dimensions(z: np.ndarray) -> int:
     return int((spread > max(ACTIVE * spread.max(), floor)).sum())
 
 
+def sparsity(z: np.ndarray) -> float:
+    """Hoyer's sparsity (2004, section 2.4), the mean over the rows of z [N, D] that are not zero.
+
+    (√D − ‖z‖₁ / ‖z‖₂) / (√D − 1): 0 where all numbers of a row are of one size, 1 where a single one is not
+    zero. 0 for D = 1, and where all rows are zero.
+    """
+    z = np.asarray(z, np.float64)
+    length = np.linalg.norm(z, axis=1)
+    if z.shape[1] == 1 or not length.any():
+        return 0.0
+    root, there = z.shape[1] ** 0.5, length > 0
+    return float(((root - np.abs(z[there]).sum(axis=1) / length[there]) / (root - 1)).mean())
+
+
 def geometry(z: np.ndarray) -> dict[str, Any]:
     """What can be said of z [N, D] without labels: plain numbers, as `scores.json` keeps them."""
     each = deviations(z)
@@ -61,6 +75,7 @@ def geometry(z: np.ndarray) -> dict[str, Any]:
         "effective_rank": effective_rank(z),
         "centred_rank": centred_rank(z),
         "active_dimensions": active_dimensions(z),
+        "sparsity": sparsity(z),
         "deviation": {"min": float(each.min()), "median": float(np.median(each)), "max": float(each.max())},
     }
 

@@ -58,5 +58,4 @@ class BYOL(Method):
         """Move the copy's weights; its batch norm follows what the copy sees, as in the public code."""
         momentum = 1 - (1 - self.momentum) * (1 + math.cos(math.pi * progress)) / 2
         fast = chain(self.encoder.parameters(), self.projector.parameters())
-        for slow, new in zip(self.target.parameters(), fast, strict=True):
-            slow.lerp_(new, 1 - momentum)
+        torch._foreach_lerp_(list(self.target.parameters()), list(fast), 1 - momentum)

@@ -93,8 +93,7 @@ class DINO(Method):
         """Move the teacher towards the student, and the centre towards the teacher's newest outputs."""
         momentum = 1 - (1 - self.momentum) * (1 + cos(pi * progress)) / 2
         fast = chain.from_iterable(module.parameters() for module in self.student())
-        for slow, new in zip(self.teacher.parameters(), fast, strict=True):
-            slow.lerp_(new, 1 - momentum)
+        torch._foreach_lerp_(list(self.teacher.parameters()), list(fast), 1 - momentum)
         self.centre.lerp_(mean_over_processes(torch.stack(self.fresh).mean(0)), 1 - self.centring)
         self.fresh.clear()
 

@@ -54,7 +54,7 @@ class MoCo(Method):
     def forward(self, batch: Batch) -> Terms:
         query, key = batch.views[0].unbind(1)  # [B, C, H, W] each
         q = F.normalize(self.embed(self.encoder(query)), dim=1)  # [B, D]
-        k: Tensor = torch.compiler.disable(self.keys)(key)  # of all processes, whom no graph can ask
+        k = self.keys(key)  # of all processes
         self.fresh.append(k)
         loss = info_nce(q, local(k), self.queue, self.temperature)
         return Terms(loss, {"contrastive": loss})
@@ -62,9 +62,9 @@ class MoCo(Method):
     @torch.no_grad()
     def keys(self, x: Tensor) -> Tensor:
         """This process's views [B / world, …] → the keys of the whole batch [B, D], in order."""
-        order = torch.randperm(len(x) * world_size(), device=x.device)
-        shuffled = local(gather(x)[order])
-        k = gather(F.normalize(self.key(shuffled), dim=1))
+        # What asks other processes, and the draw, are no part of a compiled graph.
+        order, shuffled = torch.compiler.disable(_shuffle)(x)
+        k: Tensor = torch.compiler.disable(gather)(F.normalize(self.key(shuffled), dim=1))
         return k[order.argsort()]
 
     def embed(self, h: Tensor) -> Tensor:
@@ -74,7 +74,12 @@ class MoCo(Method):
     def after_step(self, progress: float) -> None:
         """Move the key network towards the query's, and the newest keys to the front of the queue."""
         fast = chain(self.encoder.parameters(), self.projector.parameters())
-        for slow, new in zip(self.key.parameters(), fast, strict=True):
-            slow.lerp_(new, 1 - self.momentum)
+        torch._foreach_lerp_(list(self.key.parameters()), list(fast), 1 - self.momentum)
         self.queue.copy_(torch.cat([*self.fresh, self.queue])[: len(self.queue)])
         self.fresh.clear()
+
+
+def _shuffle(x: Tensor) -> tuple[Tensor, Tensor]:
+    """A new order of all processes' views, and this process's share of them in it."""
+    order = torch.randperm(len(x) * world_size(), device=x.device)
+    return order, local(gather(x)[order])

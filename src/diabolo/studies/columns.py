@@ -52,8 +52,11 @@ COLUMNS = {
     "kmeans": _percent("k-means", "kmeans", "accuracy"),
     "ridge": Column("ridge R²", ("ridge", "r2"), digits=3),
     "rank": Column("rank", ("centred_rank",), digits=1, ranked=False),
+    "sparsity": Column("sparsity", ("sparsity",), digits=3, ranked=False),
     "mse": Column("MSE × 10³", ("measures", "reconstruction", "mse"), 1000, 2, rises=False),
-    "mse-shuffled": Column("MSE × 10³, shuffled", ("measures", "copying", "mse"), 1000, 2, rises=False),
+    "mse-shuffled": Column(
+        "MSE × 10³, shuffled", ("measures", "copying", "mse"), 1000, 2, rises=False, ranked=False
+    ),
     "psnr": Column("PSNR dB", ("measures", "reconstruction", "psnr")),
     "ssim": Column("SSIM", ("measures", "reconstruction", "ssim"), digits=3),
     "frechet": Column("Fréchet", ("measures", "frechet", "distance"), digits=1, rises=False),
@@ -76,6 +79,8 @@ COLUMNS = {
     ),
     "auroc-nll": Column("AUROC −log p", ("measures", "anomaly", "nll"), digits=3),
     "auroc-knn": Column("AUROC kNN", ("measures", "anomaly", "knn"), digits=3),
-    "same": Column("cosine, same image", ("measures", "similarity", "same"), digits=3),
-    "different": Column("cosine, different", ("measures", "similarity", "different"), digits=3, rises=False),
+    "same": Column("cosine, same image", ("measures", "similarity", "same"), digits=3, ranked=False),
+    "different": Column(
+        "cosine, different", ("measures", "similarity", "different"), digits=3, rises=False, ranked=False
+    ),
 }

@@ -12,6 +12,17 @@ from diabolo.studies.study import Row, Settings, Study
 from diabolo.studies.table import REFERENCES, Judged, Line, StudyTable, table_of
 from diabolo.tuning.criteria import CRITERIA, Criterion
 
+PICTURES = {
+    "curves": "kNN accuracy on validation by images encoded",
+    "losses": "Loss on train by images encoded",
+    "style": "R² of each change, by method",
+    "reconstructions": "Test images, and what each decoder makes of their codes",
+    "samples": "Samples of each row",
+    "denoised": "Original, noisy and denoised",
+    "similarity": "Cosines between representations of views",
+    "latents": "Representations of test images: PCA and t-SNE",
+    "confusion": "Confusion on test",
+}
 COSTS = ("images encoded", "steps", "training")
 BOLD = "Bold: the best of a column, and what its seeds cannot tell from it."
 
@@ -29,9 +40,23 @@ def section(name: str, study: Study, store: Store, pictures: Sequence[Path] = ()
         "\n".join(f"- **failed**: {sentence}." for sentence in table.failed),
         _choices(study, store),
         "\n".join(_claim(claim) for claim in table.claims),
-        "\n".join(f"![{path.stem}]({path.as_posix()})" for path in pictures),
+        "\n\n".join(_picture(path) for path in pictures),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def claims(study: Study, store: Store) -> list[str]:
+    """What is claimed of a study, a line each with the word on it; of one without results nothing."""
+    results = store.results(study)
+    judged = table_of(study, results).claims if results else ()
+    return [f"- **{claim.word}**: {claim.says}" for claim in judged]
+
+
+def _picture(path: Path) -> str:
+    """With what is seen in it: a picture of one row is named KIND-ROW-SEED."""
+    kind, _, row = path.stem.partition("-")
+    caption = f"{PICTURES[kind]}{', ' * bool(row)}{row}"
+    return f"![{caption}]({path.as_posix()})\n\n*{caption}*"
 
 
 def duration(seconds: float) -> str:
@@ -54,6 +79,8 @@ def _cells(line: Line, shares: bool) -> list[str]:
     cells = [f"**{cell.text}**" if cell.best else cell.text for cell in line.cells]
     share = ["" if line.budget is None else f"{100 * line.budget:.3g} %"] * shares
     seeds = str(line.seeds) if line.seeds else line.unrun or "not run yet"
+    if 0 < line.seeds < line.wanted:
+        seeds += f" of {line.wanted}"
     return [name, *cells, *share, *cost_cells(line), seeds]
 
 
@@ -70,7 +97,9 @@ def _count(n: int) -> str:
 
 def _footnotes(table: StudyTable) -> list[str]:
     bold = [BOLD] if any(cell.best for line in table.lines for cell in line.cells) else []
-    return [*bold, *_extractors(table), *(f"Measured on {machine}." for machine in table.hardware)]
+    unreached = [f"{sentence}." for sentence in table.unreached]
+    machines = [f"Measured on {machine}." for machine in table.hardware]
+    return [*bold, *unreached, *_extractors(table), *machines]
 
 
 def _extractors(table: StudyTable) -> list[str]:

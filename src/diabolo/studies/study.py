@@ -120,11 +120,16 @@ class Study:
         return self.rows[row].seeds or self.seeds
 
     def budget(self, name: str) -> float | None:
-        """Of a row with a named recipe: the share of that recipe's images encoded, each view counted."""
+        """Of a row with a named recipe: the share of that recipe's images encoded, each view counted.
+
+        None where the row sees another number of images than its recipe.
+        """
         row = self.rows[name]
         if row.recipe is None:
             return None
         ours, published = self.recipe(Job(name, 0), {}), compose([read_recipe(row.recipe)], {})
+        if row.unrun or ours.data.limit != published.data.limit:
+            return None
         passes = [recipe.training.epochs * recipe.encodings for recipe in (ours, published)]
         return passes[0] / passes[1]
 

@@ -21,7 +21,7 @@ from diabolo.data.images import Images, as_float
 from diabolo.data.rows import Pixels
 from diabolo.distributed import local
 from diabolo.errors import UserError
-from diabolo.memory import fits
+from diabolo.memory import fits, send
 from diabolo.methods.base import Method, Terms
 from diabolo.precision import in_precision
 from diabolo.recipe import Recipe, Training
@@ -65,7 +65,7 @@ class Feed:
         """The batch at a position of an epoch, augmented; the global generator is seeded for it as well."""
         seed_device(self.device, "noise", self.seed, epoch, position)
         rows = local(self.batches.indices(epoch, position))
-        index = rows.to(self.device, non_blocking=True)
+        index = send(rows, self.device)
         pixels = self.ahead(rows, self._following(epoch, position)) if self.ahead else self.pixels[index]
         labels = None if self.labels is None else self.labels[index]
         share = torch.full((), progress, device=self.device)  # a copy from the host would wait
@@ -99,6 +99,7 @@ def compile_step(method: Method, pipelines: Sequence[Pipeline], graphs: bool = F
     """
     import torch._inductor.config
 
+    torch._dynamo.reset()  # runs of one process share the code that is compiled, up to a limit of variants
     torch._inductor.config.fallback_random = True
     mode = "reduce-overhead" if graphs else None
     method.compile(mode=mode)

@@ -31,9 +31,9 @@ class Meter:
 
         Raises `UserError` at the first that is not finite.
         """
-        rows: list[list[float]] = (
-            torch.stack([row.cpu().double() for row in self.rows]).tolist() if self.rows else []
-        )
+        rows: list[list[float]] = []
+        if self.rows:  # in one copy from the device; those that a checkpoint brought lie on the host
+            rows = torch.stack([row.to(self.rows[-1]) for row in self.rows]).tolist()
         for age, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
             for name, value in reversed(list(zip(self.names, row, strict=True))):
                 if not math.isfinite(value):

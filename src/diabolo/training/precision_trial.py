@@ -43,19 +43,23 @@ def step_times(
         feed = Feed(train, build_pipelines(recipe, transforms), size, recipe.seed, device)
         method = build_method(recipe, facts, encoder).to(device).train()
         optimiser = prepare(method, recipe)
-        if recipe.training.compile:
-            compile_step(method, feed.pipelines)
+        graphs = recipe.training.compile == "graphs"
         batch = feed(0, 0, 0.0)
+        if recipe.training.compile:
+            compile_step(method, [], graphs)
         times: dict[str, list[float]] = {"float32": [], "bf16": []}
         started = time.perf_counter()
         while len(times["bf16"]) <= TURNS or time.perf_counter() - started < SECONDS:
             for precision, spent in times.items():
                 begun = time.perf_counter()
+                if graphs:
+                    torch.compiler.cudagraph_mark_step_begin()
                 with in_precision(precision, device):
                     loss = method(batch).total
                 loss.backward()
                 optimiser.step()
                 optimiser.zero_grad()
+                method.after_step(0.0)
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
                 spent.append(time.perf_counter() - begun)

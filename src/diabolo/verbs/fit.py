@@ -142,7 +142,7 @@ def _splits(data: Any, settings: Data) -> Splits:
     if isinstance(data, Splits):
         return data
     if isinstance(data, np.ndarray | torch.Tensor):
-        data = Images(to_pixels(np.asanyarray(data), "data", resident=settings.resident))
+        data = Images(to_pixels(data, "data", resident=settings.resident))
     return split(Parts(data), settings) if isinstance(data, Images) else load(settings)
 
 

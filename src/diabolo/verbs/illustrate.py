@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from diabolo import generation
+from diabolo.errors import UserError
 from diabolo.files import write_bytes
 from diabolo.report.figures import Series, budgets, save, series, shades, similarity
 from diabolo.report.grids import grid
@@ -28,10 +29,11 @@ SHOWN = 12  # images in a row
 def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> None:
     """Draw what the study asks for, of the rows whose first run is at hand.
 
-    A picture of one row is drawn once. One of several stays as well, unless every row is at hand: then
-    there may be more of them than were drawn.
+    A picture of one row is drawn once. One of several stays as well, unless every row that can be run is at
+    hand: then there may be more of them than were drawn.
     """
     found = at_hand(study, runs)
+    runnable = sum(not row.unrun for row in study.rows.values())
     if "curves" in study.pictures:
         _curves(study, store)
     if "style" in study.pictures:
@@ -39,7 +41,7 @@ def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> N
     several = {"losses": _losses, "reconstructions": _reconstructions, "samples": _samples}
     for kind, draw in several.items():
         path = store.folder / f"{kind}.png"
-        if kind in study.pictures and found and (len(found) == len(study.rows) or not path.exists()):
+        if kind in study.pictures and found and (len(found) == runnable or not path.exists()):
             write_bytes(path, draw(found, Show(quiet)))
     for kind, draw_each in {"denoised": _denoised, "similarity": _similarity}.items():
         if kind in study.pictures:
@@ -98,6 +100,8 @@ def _losses(runs: dict[str, Run], show: Show) -> bytes:
     """The loss while training, without its steep beginning."""
     many = {}
     for name, run in runs.items():
+        if run.recipe.training.epochs == 0:
+            continue
         found = series(run.metrics)[0]
         encoded = cost_of(run).examples / found.x[-1]
         later = len(found.x) // 20
@@ -116,10 +120,16 @@ def _reconstructions(runs: dict[str, Run], show: Show) -> bytes:
 
 
 def _samples(runs: dict[str, Run], show: Show) -> bytes:
-    """Samples from each prior."""
+    """Samples from each prior, or where a method has none from a Gaussian fitted to its codes."""
+    rows: dict[str, generation.Array] = {}
     with TemporaryDirectory() as scratch:
-        rows = [sample(run, n=SHOWN, out=scratch, quiet=True)["images"] for run in runs.values()]
-    return save(grid([np.clip(row, 0, 1) for row in rows], list(runs)), "png")
+        for name, run in runs.items():
+            try:
+                drawn = sample(run, n=SHOWN, out=scratch, quiet=True)
+            except UserError:
+                drawn = sample(run, source="latents", n=SHOWN, out=scratch, quiet=True)
+            rows[name] = np.clip(drawn["images"], 0, 1)
+    return save(grid(list(rows.values()), list(rows)), "png")
 
 
 def _from_report(kind: str, runs: dict[str, Run], folder: Path) -> None:

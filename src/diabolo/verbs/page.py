@@ -143,6 +143,7 @@ def _similarity(found: dict[str, Any] | None) -> page.Similarity | None:
 def _confusion(features: Features, predictions: dict[str, np.ndarray]) -> page.Confusion | None:
     if not predictions or features.test.labels is None:
         return None
-    probe = "linear" if "linear" in predictions else next(iter(predictions))
+    usual = [name for name in ("finetune", "linear") if name in predictions]
+    probe = next(iter(usual or predictions))
     counts = confusion_matrix(features.test.labels, predictions[probe], labels=range(len(features.classes)))
     return page.Confusion(counts, features.classes, probe)

@@ -7,7 +7,7 @@ from pathlib import Path
 from diabolo.errors import unknown
 from diabolo.files import write_text
 from diabolo.studies.results import Store
-from diabolo.studies.section import section
+from diabolo.studies.section import claims, section
 from diabolo.studies.study import named_studies, read_study
 from diabolo.verbs.illustrate import illustrate
 from diabolo.verbs.work import share
@@ -50,15 +50,19 @@ def studies_of(what: str) -> list[str]:
 
 def write_page(out: Path) -> Path:
     """Write `RESULTS.md` from the result files: studies without any are listed by their command."""
-    sections, missing = [], []
+    sections, missing, claimed = [], [], []
     for name, title in named_studies().items():
         study, store = read_study(name), Store(out / RESULTS / name)
-        if not store.results(study):
+        if not store.results(study) and any(not row.unrun for row in study.rows.values()):
             missing.append(f"- {title}: `diabolo reproduce {name}`")
             continue
+        if found := claims(study, store):
+            claimed.append("\n".join([f"{title}:", "", *found, ""]))
         pictures = sorted(store.folder.glob("*.png"))
         sections.append(section(name, study, store, [path.relative_to(out) for path in pictures]))
+    if claimed:
+        claimed.insert(0, "## What is claimed, and what came of it\n")
     ending = ["\n".join(["## Not run yet", "", *missing]) + "\n"] if missing else []
     path = out / PAGE
-    write_text(path, "\n".join([HEAD, *sections, *ending]))
+    write_text(path, "\n".join([HEAD, *claimed, *sections, *ending]))
     return path

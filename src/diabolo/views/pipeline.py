@@ -11,6 +11,7 @@ from torch import Tensor
 from diabolo.components import CUSTOM
 from diabolo.distributed import local, world_size
 from diabolo.errors import UserError
+from diabolo.memory import send
 from diabolo.recipe import Recipe
 from diabolo.tables import VIEWS
 from diabolo.views.base import Drawn, View
@@ -86,7 +87,7 @@ def make_batch(
     shape = tuple(clean.shape[1:])
     for pipeline in pipelines:
         everywhere = pipeline.draw(len(clean) * world_size(), shape, rng)
-        here = [{k: local(v).to(clean.device, non_blocking=True) for k, v in d.items()} for d in everywhere]
+        here = [{k: send(local(v), clean.device) for k, v in d.items()} for d in everywhere]
         views.append(pipeline.apply(clean, here))
         drawn.append([{k: v.unflatten(0, (-1, pipeline.count)) for k, v in d.items()} for d in here])
     return Batch(views, drawn, clean, index, labels, progress)
