@@ -225,6 +225,13 @@ def test_every_named_study_composes_each_of_its_runs(name: str) -> None:
         assert recipe.seed == job.seed
 
 
+@pytest.mark.parametrize("name", named_studies())
+def test_every_named_study_has_a_section_before_it_is_run(name: str, tmp_path: Path) -> None:
+    study = read_study(name)
+    text = section(name, study, Store(tmp_path))
+    assert all(f"\n| {row} |" in text for row in study.rows)
+
+
 def test_a_study_from_text_that_is_no_mapping_is_refused() -> None:
     with pytest.raises(UserError, match="test"):
         study_from("text", "test")

@@ -125,10 +125,10 @@ class Study:
         None where the row sees another number of images than its recipe.
         """
         row = self.rows[name]
-        if row.recipe is None:
+        if row.recipe is None or row.unrun:
             return None
         ours, published = self.recipe(Job(name, 0), {}), compose([read_recipe(row.recipe)], {})
-        if row.unrun or ours.data.limit != published.data.limit:
+        if ours.data.limit != published.data.limit:
             return None
         passes = [recipe.training.epochs * recipe.encodings for recipe in (ours, published)]
         return passes[0] / passes[1]
