@@ -53,7 +53,16 @@ def test_without_labels_there_is_geometry_alone():
     parts = (blobs().train, blobs().validation, blobs().test)
     scored = score(Features(*(Part(part.values) for part in parts), note="as it came"), SPECS, seed=0)
     assert scored.scores.keys() == {
-        *("width", "test_size", "effective_rank", "centred_rank", "active_dimensions", "deviation", "note")
+        *(
+            "width",
+            "test_size",
+            "effective_rank",
+            "centred_rank",
+            "active_dimensions",
+            "sparsity",
+            "deviation",
+            "note",
+        )
     }
     assert scored.predictions == {}
 
