@@ -1,6 +1,6 @@
 """float32 beside bf16: what a step takes, which of the two `training.precision=auto` takes, what bf16 costs.
 
-    python benchmarks/precision.py             # meant to take about ten minutes on two idle cores
+    python benchmarks/precision.py             # over a quarter of an hour on two idle cores
     python benchmarks/precision.py --seeds 1 --turns 1 --epochs 1 --limit 500    # only to see that it works
 
 The times are those by which `auto` chooses, tried several times over. The costs are differences in accuracy
