@@ -75,7 +75,7 @@ CASES = {
 STEPS = dict(zip(CASES, (60, 60, 6, 6, 1), strict=True))  # of each turn
 SIDE = 2048  # of the matrices whose product is the peak
 PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm", "convolution")
-OPTIMISERS_STEP = ("_fused_", "_foreach_")
+UPDATES = ("_fused_", "_foreach_")
 
 
 def main() -> None:
@@ -144,7 +144,7 @@ def account_of(step: Iterator[None], device: torch.device) -> Account:
     def share(of: tuple[str, ...]) -> float:
         return sum(spent[key] for key in spent if any(name in key for name in of)) / sum(spent.values())
 
-    return Account(counter.get_total_flops(), share(PRODUCTS), share(OPTIMISERS_STEP))
+    return Account(counter.get_total_flops(), share(PRODUCTS), share(UPDATES))
 
 
 def peak(precision: str, device: torch.device):
