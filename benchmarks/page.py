@@ -34,13 +34,15 @@ def keep(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     figure: bytes | None = None,
+    command: str | None = None,
     **more: Any,
 ) -> None:
     """Keep a table as `results/<name>.json`, print it, and write the page anew.
 
-    figure: a PNG to stand above the table. more: kept in the file alone.
+    figure: a PNG to stand above the table. command: what repeats it; None: what was called. more: kept in
+    the file alone.
     """
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(_quoted, sys.argv[1:])])
+    command = command or " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(_quoted, sys.argv[1:])])
     found = {"title": title, "about": about, "command": command, "columns": columns, "rows": rows} | more
     if figure is not None:
         write_bytes(RESULTS / f"{name}.png", figure)

@@ -7,7 +7,7 @@
 Peers need torchvision, which needs the full PyTorch, so they have an environment of their own. One recipe
 describes both sides of a case. Each side is a process of its own (`benchmarks/peers/`), started once and
 paused while it is another's turn; the turn in which it starts is not counted. A turn is an epoch, or a
-number of steps of one. A peer runs twice: as it is, and with glibc's allocator told by MALLOC_* to keep the
+number of steps of one. `--case` renews the rows of that case alone. A peer runs twice: as it is, and with glibc's allocator told by MALLOC_* to keep the
 memory that is freed, which alone makes some trainings faster. diabolo runs as it is (float32), and with what
 a user may switch on: bf16, compiled steps, freed memory kept.
 """
@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from page import keep
+from page import RESULTS, keep
 
 from diabolo.data.splits import load
 from diabolo.recipe import Recipe, complete_for, compose, read_recipe
@@ -69,7 +69,9 @@ CASES = {
         MNIST | {"method": VAE, "encoder": {"name": "mlp", "widths": [512]}, "training.batch_size": 64},
     ),
     "VAE, MLP 784–500–500–2000–10, MNIST": Case(
-        "pythae", MNIST | {"method": VAE, "encoder": "mlp", "training.batch_size": 128}
+        "pythae",
+        MNIST | {"method": VAE, "encoder": "mlp", "training.batch_size": 128},
+        ours=("float32", "bf16", "bf16, keeping", "bf16, compiled, keeping"),
     ),
     "AE, small conv, Fashion-MNIST": Case(
         "pythae",
@@ -99,7 +101,7 @@ CASES = {
         CIFAR | {"encoder": "resnet18"},
         steps=80,
         views=True,
-        ours=("float32", "float32, keeping", "float32, compiled"),
+        ours=("float32", "float32, keeping", "float32, compiled", "float32, compiled, keeping"),
     ),
     "SimVAE, J = 10, MNIST": Case(
         "pillow",
@@ -120,27 +122,37 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--limit", type=int, help="of the training images, to try the script out")
     arguments = parser.parse_args()
-    rows = []
+    rows = {} if arguments.case is None else kept()
     for name in arguments.case or CASES:
         case = CASES[name]
         speeds = measure(case, arguments.peers, arguments.turns, arguments.limit)
         peer, keeping = (statistics.median(speeds.pop(side)) for side in ("peer", "peer, keeping"))
+        rows[name] = []
         for way, found in speeds.items():
             ours = statistics.median(found)
             cells = [f"{speed:,.0f}" for speed in (ours, peer, keeping)]
             ratios = [f"{ours / speed:.1f}" for speed in (peer, keeping)]
-            rows.append([name, way, NAMES[case.peer], *cells, *ratios])
+            rows[name].append([name, way, NAMES[case.peer], *cells, *ratios])
     keep(
         "peers",
         "Beside the peers, end to end",
-        f"Images a second, medians of {arguments.turns} turns: diabolo in several ways (plain float32 is its "
+        f"Images a second, medians of {arguments.turns} turns, the sides of a case by turns: diabolo in several ways (plain float32 is its "
         "default; compiled: `training.compile=true`; keeping: `DIABOLO_KEEP_MEMORY=1`), and the peer in "
         "float32, first as it is, then with glibc told to keep freed memory "
         f"({' '.join(f'{key}={value}' for key, value in KEEPING.items())}). Network, batch, views, optimiser "
         f"and images are the same. The peers' environment holds {versions(arguments.peers)}.",
         ["case", "diabolo in", "peer", "diabolo", "peer", "keeping", "ratio to peer", "to peer, keeping"],
-        rows,
+        [row for name in CASES for row in rows.get(name, ())],
+        command="python benchmarks/peers.py",
     )
+
+
+def kept() -> dict[str, list[list[str]]]:
+    """The rows of each case that earlier runs of this script measured."""
+    file, rows = RESULTS / "peers.json", {}
+    for row in json.loads(file.read_text("utf-8"))["rows"] if file.exists() else ():
+        rows.setdefault(row[0], []).append(row)
+    return rows
 
 
 def versions(python: str) -> str:
