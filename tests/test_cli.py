@@ -428,6 +428,14 @@ def test_a_folder_that_holds_another_run_is_left_alone(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_the_folder_one_is_in_cannot_be_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "name one in it" in refused(capsys, "fit", "digits", "--method", "ae", *QUICK, "--out", ".")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_in_use_is_refused(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Run.open(fitted).lock():
         message = refused(capsys, "fit", "--out", fitted, "--resume")

@@ -200,6 +200,8 @@ def claimed(folder: Path) -> Iterator[Path]:
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise _taken(folder)
+    if not folder.name:
+        raise UserError(f"{folder} cannot become a run folder: name one in it, such as --out run")
     new = folder.with_name(f".{folder.name}-{uuid4().hex}")
     try:
         new.mkdir(parents=True)
