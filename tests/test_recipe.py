@@ -8,7 +8,9 @@ import pytest
 from diabolo.errors import UserError
 from diabolo.methods.swav import SwAV
 from diabolo.recipe import RECIPES, complete_for, compose, from_yaml, read_recipe
-from diabolo.tables import METHODS
+from diabolo.shelf import Shelf
+from diabolo.tables import METHODS, SUITES
+from diabolo.tuning.space import SPACES
 
 MNIST = {"data": {"name": "mnist"}}
 
@@ -149,6 +151,14 @@ def test_named_recipes_are_valid_and_say_what_they_are(name: str) -> None:
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'mancini-ae'"):
         read_recipe("mancini")
+
+
+@pytest.mark.parametrize("shelf", [RECIPES, SPACES, SUITES], ids=lambda shelf: shelf.kind)
+def test_a_file_of_another_encoding_is_refused_in_one_line(shelf: Shelf, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes("# größer\nseed: 1\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"mine\.yaml: not UTF-8 text"):
+        shelf.read(str(path))
 
 
 def test_a_recipe_may_extend_another(tmp_path: Path) -> None:

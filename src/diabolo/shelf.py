@@ -46,7 +46,11 @@ class Shelf:
             return parse(self.text(name), name)
         if not Path(name).is_file():
             raise UserError(f"no {self.kind} file at {name}")
-        return parse(Path(name).read_text("utf-8"), name)
+        try:
+            text = Path(name).read_text("utf-8")
+        except UnicodeDecodeError:
+            raise UserError(f"{name}: not UTF-8 text: save it as that") from None
+        return parse(text, name)
 
     def _below(self, folder: Traversable, before: str = "") -> Iterator[tuple[str, str]]:
         for item in folder.iterdir():
