@@ -1,8 +1,14 @@
 """The ledger: a trial is done by one worker, once."""
 
+import os
+import sys
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 from filelock import FileLock
+from optuna.storages.journal import JournalFileBackend
 
 from diabolo.tuning.ledger import Ledger
 from diabolo.tuning.space import space_from
@@ -40,3 +46,28 @@ def test_what_a_worker_left_is_taken_over_unless_another_holds_it(tmp_path: Path
     with two.take(2, SPACE) as again:
         assert again is not None
         assert again.number == 0
+
+
+def killed_as_it_writes(folder: Path) -> None:
+    os.fsync = lambda _: os._exit(9)
+    ledger(folder)
+
+
+def test_the_lock_of_a_process_that_was_killed_is_broken(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("searches", "s")
+    process = get_context("fork").Process(target=killed_as_it_writes, args=(folder,))
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    seconds = count(step=5)
+
+    def monotonic() -> int:
+        now = next(seconds)
+        assert now < 600, "it waits for ever"
+        return now
+
+    clock = SimpleNamespace(monotonic=monotonic, sleep=lambda _: None)
+    monkeypatch.setattr(sys.modules[JournalFileBackend.__module__], "time", clock)
+    with ledger(folder).take(1, SPACE) as trial:
+        assert trial is not None

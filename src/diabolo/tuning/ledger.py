@@ -146,10 +146,12 @@ def _storage(store: str) -> Any:
     if "://" in store:
         return store
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     Path(store).parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(store))
+    # Optuna's default lock, a link to the file, is never broken where a path is relative or other machines
+    # have the disk elsewhere; this one is, half a minute after its holder was killed.
+    return JournalStorage(JournalFileBackend(store, JournalFileOpenLock(store)))
 
 
 def _sampler(name: Sampler, seed: int) -> Any:
