@@ -1,6 +1,7 @@
 """The one error a user is meant to read: a single line that says what is wrong, where, and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -8,12 +9,21 @@ class UserError(Exception):
     """Something the user can put right. The command line prints it as one line and exits with code 2."""
 
 
-class WriteError(UserError):
-    """A file could not be written: the disk is full, or the folder not ours. Nothing else was wrong."""
+class SettingsError(UserError):
+    """The settings cannot be trained, however often they are tried: others are needed."""
 
 
 class Interrupted(Exception):  # noqa: N818 - it is a wish, not an error
     """The user asked for a stop; everything up to the last step is in a checkpoint."""
+
+
+@contextmanager
+def blaming_settings() -> Iterator[None]:
+    """Raise each `UserError` as a `SettingsError`."""
+    try:
+        yield
+    except UserError as error:
+        raise SettingsError(str(error)) from None
 
 
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diabolo.errors import UserError, WriteError
+from diabolo.errors import UserError
 
 
 def cache_folder() -> Path:
@@ -25,7 +25,7 @@ def cache_folder() -> Path:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there in one step.
 
-    Raises `WriteError` when the disk is full or the folder cannot be written; `path` is then as it was.
+    Raises `UserError` when the disk is full or the folder cannot be written; `path` is then as it was.
     """
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
@@ -35,7 +35,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror or error}") from None
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
         if temporary.exists():
             temporary.unlink()
@@ -83,7 +83,7 @@ def write_tensors(
         try:
             save_file(whole, temporary, dict(metadata or {}))
         except SafetensorError as error:  # how the library reports a full disk
-            raise WriteError(f"cannot write {path}: {error}") from None
+            raise UserError(f"cannot write {path}: {error}") from None
 
     write_whole(path, write)
 

@@ -1,6 +1,7 @@
 """Searching: the better setting is found, nothing is done twice, and workers share what there is to do."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,6 @@ import yaml
 
 import diabolo
 from diabolo.cli import main
-from diabolo.errors import WriteError
 from diabolo.recipe import from_yaml
 from diabolo.run import Run
 from diabolo.verbs import search as verb
@@ -151,7 +151,7 @@ def test_a_trial_that_fails_says_why_and_the_search_goes_on(tmp_path: Path) -> N
 
 def test_a_full_disk_ends_the_search_and_costs_no_trial(tmp_path: Path, monkeypatch) -> None:
     def full(*_: object) -> None:
-        raise WriteError("cannot write model.safetensors: No space left on device")
+        raise diabolo.UserError("cannot write model.safetensors: No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(Run, "save", full)
@@ -160,6 +160,56 @@ def test_a_full_disk_ends_the_search_and_costs_no_trial(tmp_path: Path, monkeypa
     found = search(tmp_path / "s")
     assert numbers(found) == [0, 1]
     assert all(trial["value"] is not None for trial in found["trials"])
+
+
+def test_data_that_vanish_end_the_search_and_cost_no_trial(tmp_path: Path, monkeypatch) -> None:
+    images, elsewhere = tmp_path / "images.npy", tmp_path / "elsewhere.npy"
+    np.save(images, np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8))
+    settings = TINY | {"training.batch_size": 64}
+    options = {"vary": LR, "trials": 3, "epochs": 1, "settings": settings, "quiet": True}
+
+    def unplugged(**options: object) -> Run:
+        if options["out"] == tmp_path / "s" / "runs" / "trial-001":
+            images.rename(elsewhere)
+        return diabolo.fit(**options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(verb, "fit", unplugged)
+        with pytest.raises(diabolo.UserError, match=r"images\.npy"):
+            diabolo.search(images, "ae", out=tmp_path / "s", **options)
+    elsewhere.rename(images)
+    found = diabolo.search(images, "ae", out=tmp_path / "s", **options)
+    assert numbers(found) == [0, 1, 2]
+    assert [trial["state"] for trial in found["trials"]] == ["complete"] * 3
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad", "reason"),
+    [
+        ("training.batch_size", 256, 10_000, "there are only [0-9]+ training images"),
+        ("evaluation.space", "h", "nowhere", "unknown space 'nowhere'"),
+    ],
+)
+def test_settings_that_are_refused_fail_their_trial_alone(
+    key: str, good: object, bad: object, reason: str, tmp_path: Path
+) -> None:
+    found = search(tmp_path / "s", vary={key: [good, bad]}, trials=6, sampler="random")
+    assert {trial["settings"][key]: trial["state"] for trial in found["trials"]} == {
+        good: "complete",
+        bad: "fail",
+    }
+    assert all(re.search(reason, trial["reason"]) for trial in found["trials"] if trial["state"] == "fail")
+
+
+def test_values_that_do_not_go_together_fail_their_trial_alone(tmp_path: Path, monkeypatch) -> None:
+    run = SimpleNamespace(metrics=[{"kind": "curve", "knn": 0.5}], seconds=1.0)
+    monkeypatch.setattr(verb, "fit", lambda **_: run)
+    vary = {"training.compile": ["graphs", False], "training.accumulate": [1, 2]}
+    found = search(tmp_path / "s", vary=vary, trials=12, sampler="random")
+    assert {trial["state"] for trial in found["trials"]} == {"complete", "fail"}
+    for trial in found["trials"]:
+        refused = trial["settings"] == {"training.compile": "graphs", "training.accumulate": 2}
+        assert (trial["state"] == "fail") == refused
 
 
 def test_without_labels_the_reconstruction_decides_and_without_a_decoder_the_rank(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def train(
 ) -> Iterator[Event]:
     """Train from `position` to the end of the last epoch, keeping `position` up to date.
 
-    Raises `UserError` at the first loss that is not finite, naming the step and the term.
+    Raises `SettingsError` at the first loss that is not finite, naming the step and the term.
     """
     rates = [group["lr"] for group in optimiser.param_groups]
     wrapped, optimiser = fabric.setup(method, optimiser)

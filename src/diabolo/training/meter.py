@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from diabolo.distributed import mean_over_processes
-from diabolo.errors import UserError
+from diabolo.errors import SettingsError
 from diabolo.methods.base import Terms
 
 
@@ -29,7 +29,7 @@ class Meter:
     def unlogged(self, step: int) -> list[list[float]]:
         """The terms of each step since the last row, `step` being the newest.
 
-        Raises `UserError` at the first that is not finite.
+        Raises `SettingsError` at the first that is not finite.
         """
         rows: list[list[float]] = []
         if self.rows:  # in one copy from the device; those that a checkpoint brought lie on the host
@@ -37,7 +37,7 @@ class Meter:
         for age, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
             for name, value in reversed(list(zip(self.names, row, strict=True))):
                 if not math.isfinite(value):
-                    raise UserError(
+                    raise SettingsError(
                         f"training stopped at step {step - age}: {name} is {value}; a lower optimiser.lr, "
                         "training.clip=1 or training.precision=float32 may help; checkpoints are intact"
                     )

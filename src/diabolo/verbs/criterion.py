@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from diabolo.errors import UserError
+from diabolo.errors import SettingsError
 from diabolo.generation import Coder, reconstruction_errors
 from diabolo.run import Run
 from diabolo.tuning.criteria import CRITERIA, LIVE, By
@@ -16,18 +16,20 @@ from diabolo.verbs.reading import trained_on
 def value_of(run: Run, by: By) -> float:
     """The last point of the live curve; for reconstruction, the mean squared error on validation.
 
-    Raises `UserError` where the run has none: no labels, or no decoder.
+    Raises `SettingsError` where the run has none: no labels, or no decoder.
     """
     if by in LIVE:
         points = [row[LIVE[by]] for row in run.metrics if row["kind"] == "curve" and LIVE[by] in row]
         if not points:
-            raise UserError(f"{run.folder}: its curve has no {CRITERIA[by].name}, to choose by: no labels?")
+            raise SettingsError(
+                f"{run.folder}: its curve has no {CRITERIA[by].name}, to choose by: no labels?"
+            )
         value = float(points[-1])
     elif isinstance(run.method, Coder):
         value = float(np.mean(reconstruction_errors(run.method, trained_on(run).validation)))
     else:
         method = run.recipe.method["name"]
-        raise UserError(f"{run.folder}: {method} has no decoder, to choose by reconstruction")
+        raise SettingsError(f"{run.folder}: {method} has no decoder, to choose by reconstruction")
     if not math.isfinite(value):
-        raise UserError(f"{CRITERIA[by].name} is not finite")
+        raise SettingsError(f"{CRITERIA[by].name} is not finite")
     return value

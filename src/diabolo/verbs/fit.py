@@ -24,7 +24,7 @@ from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
 from diabolo.data.splits import load, split
 from diabolo.distributed import alone, world_size
-from diabolo.errors import UserError
+from diabolo.errors import UserError, blaming_settings
 from diabolo.evaluation.features import probe_images, targets_of
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.evaluation.suite import target
@@ -100,7 +100,8 @@ def fit(
     splits = _splits(data, composed.data)
     for note in splits.notes:
         show.note(note)
-    composed = complete_for(composed, splits.train.shape)
+    with blaming_settings():
+        composed = complete_for(composed, splits.train.shape)
     facts = facts_of(splits)
     folder, precision = _once(
         fabric, lambda: _begun(composed, splits, facts, out, resume, own, fabric.device, show)
@@ -210,6 +211,8 @@ def _begun(
         return found, recipe.training.precision
     with alone():
         _check(recipe, splits, facts, own, device)
+        if recipe.init is not None:
+            warm_start(build_method(recipe, facts, own.encoder), Path(recipe.init))
     times: dict[str, float] = {}
     if recipe.training.precision == "auto":
         times = step_times(recipe, splits.train, facts, device, own.encoder, own.transforms)
@@ -249,13 +252,12 @@ def _started(recipe: Recipe, out: str | Path | None) -> Path | None:
     return taken[-1]
 
 
+@blaming_settings()
 def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own, device: torch.device) -> None:
-    """Everything that can be known to fail is refused here, before anything is written."""
+    """What of the settings can be known to fail is refused here, before anything is written."""
     training, evaluation = recipe.training, recipe.evaluation
     _check_labels(recipe, splits)
     method = build_method(recipe, facts, own.encoder).to(device)
-    if recipe.init is not None:
-        warm_start(method, Path(recipe.init))
     pipelines = build_pipelines(recipe, own.transforms)
     feed = Feed(splits.train, pipelines, training.batch_size, recipe.seed, device)
     if training.accumulate > feed.batches.steps_per_epoch:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from diabolo.data.splits import load
-from diabolo.errors import UserError, WriteError, unknown
+from diabolo.errors import SettingsError, UserError, blaming_settings, unknown
 from diabolo.evaluation.features import probe_images
 from diabolo.files import write_json, write_text
 from diabolo.recipe import Recipe, complete_for, compose, pairs, read_recipe
@@ -139,7 +139,8 @@ def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], sho
 
     folder = ledger.run_of(trial.number)
     try:
-        recipe = compose([plan.recipe], settings | plan.budget)
+        with blaming_settings():
+            recipe = compose([plan.recipe], settings | plan.budget)
         run = fit(
             recipe=recipe.to_dict(),
             out=folder,
@@ -152,9 +153,7 @@ def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], sho
     except TrialPruned:
         ledger.study.tell(trial, state=TrialState.PRUNED)
         show.note(f"  trial {trial.number + 1} is below the median: stopped")
-    except WriteError:
-        raise  # no fault of the settings: the trial stays open
-    except UserError as error:
+    except SettingsError as error:  # after any other the trial stays open
         trial.set_user_attr(REASON, str(error))
         ledger.study.tell(trial, state=TrialState.FAIL)
         show.note(f"  trial {trial.number + 1} failed: {error}")

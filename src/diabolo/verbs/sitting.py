@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 
 from diabolo.data.images import Splits
 from diabolo.distributed import mean_over_processes, world_size
-from diabolo.errors import Interrupted, UserError
+from diabolo.errors import Interrupted, SettingsError
 from diabolo.evaluation.suite import quick
 from diabolo.files import read_tensors
 from diabolo.methods.base import Method
@@ -140,7 +140,7 @@ def warm_start(method: Method, folder: Path) -> None:
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     missing = [name for name in own if name.startswith("encoder.") and name not in fitting]
     if missing:
-        raise UserError(
+        raise SettingsError(
             f"{path} does not fit this encoder: {missing[0]} is missing there or has another shape"
         )
     method.load_state_dict(own | fitting)
