@@ -1,11 +1,15 @@
-"""How much memory is free, and what is therefore kept in it."""
+"""How much memory is free, what is therefore kept in it, and what to do where it was too little."""
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from diabolo.errors import SettingsError
 
 SHARE = 4  # of what is free, a quarter is for pixels: splitting them takes another, half is for the work
 CGROUPS = (  # the limit, what is taken of it, and how much of that is cached files, which give way
@@ -32,6 +36,19 @@ def send(x: torch.Tensor, device: torch.device) -> torch.Tensor:
 def resides(size: int, resident: bool | None) -> bool:
     """Whether pixels of `size` bytes go to memory: as `resident` says, or for None where they fit."""
     return fits(size) if resident is None else resident
+
+
+@contextmanager
+def enough_to_train() -> Iterator[None]:
+    """Raise `SettingsError`, which says what to do, where a device's memory does not hold the training."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        traceback.clear_frames(error.__traceback__)  # it would keep what they hold of that memory
+        raise SettingsError(
+            f"{str(error).partition('.')[0]}: lower training.batch_size; training.accumulate, raised by as "
+            "much, keeps the examples of a step"
+        ) from None
 
 
 def _free_on(device: torch.device) -> int:

@@ -8,13 +8,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import diabolo
 from diabolo.cli import main
+from diabolo.methods.autoencoder import Autoencoder
+from diabolo.methods.base import Terms
 from diabolo.recipe import from_yaml
 from diabolo.run import Run
 from diabolo.verbs import search as verb
+from diabolo.views.pipeline import Batch
 
 TINY = {"encoder": {"name": "mlp", "widths": [16]}, "method.latent": 4, "training.batch_size": 256}
 LR = {"optimiser.lr": {"low": 1e-4, "high": 1e-2, "log": True}}
@@ -199,6 +203,25 @@ def test_settings_that_are_refused_fail_their_trial_alone(
         bad: "fail",
     }
     assert all(re.search(reason, trial["reason"]) for trial in found["trials"] if trial["state"] == "fail")
+
+
+@pytest.mark.parametrize("when", ["tried", "trained"])
+def test_what_takes_too_much_memory_fails_its_trial_alone(when: str, tmp_path: Path, monkeypatch) -> None:
+    forward = Autoencoder.forward
+
+    def on_a_small_device(method: Autoencoder, batch: Batch) -> Terms:
+        if len(batch.clean) > 300 and (when == "tried" or torch.is_grad_enabled()):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(method, batch)
+
+    monkeypatch.setattr(Autoencoder, "forward", on_a_small_device)
+    found = search(tmp_path / "s", vary={"training.batch_size": [256, 512]}, trials=6, sampler="random")
+    states = {trial["settings"]["training.batch_size"]: trial["state"] for trial in found["trials"]}
+    assert states == {256: "complete", 512: "fail"}
+    reasons = {trial["reason"] for trial in found["trials"] if trial["state"] == "fail"}
+    assert [reason.partition(";")[0] for reason in reasons] == [
+        "CUDA out of memory: lower training.batch_size"
+    ]
 
 
 def test_values_that_do_not_go_together_fail_their_trial_alone(tmp_path: Path, monkeypatch) -> None:

@@ -28,6 +28,7 @@ from diabolo.errors import UserError, blaming_settings
 from diabolo.evaluation.features import probe_images, targets_of
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.evaluation.suite import target
+from diabolo.memory import enough_to_train
 from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Data, Recipe, complete_for, compose, difference, read_recipe
@@ -187,6 +188,7 @@ def _set(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
+@enough_to_train()
 def _begun(
     recipe: Recipe,
     splits: Splits,
@@ -271,6 +273,8 @@ def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own, device: torch
                 method(feed(0, 0, 0.0))
             for space in (evaluation.space, *evaluation.also):
                 method.eval().represent(splits.train.floats(slice(0, 2)).to(device), space)
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         others = [shape for p in pipelines if (shape := p.shape(facts.shape)) != facts.shape]
