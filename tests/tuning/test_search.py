@@ -99,6 +99,14 @@ def test_what_was_killed_is_taken_over_with_what_it_had_been_given(tmp_path: Pat
     assert rates(found) == rates(search(tmp_path / "whole", sampler="random", trials=3))
 
 
+def test_a_trial_s_seconds_are_those_of_its_training(tmp_path: Path, monkeypatch) -> None:
+    save = Run.save
+    monkeypatch.setattr(Run, "save", lambda run, method, seconds: save(run, method, 1000 + seconds))
+    [trial] = search(tmp_path / "s", trials=1)["trials"]
+    run = Run.open(tmp_path / "s" / "runs" / "trial-000")
+    assert trial["seconds"] == run.seconds > 1000
+
+
 def test_two_workers_share_the_trials_of_one_through_a_database(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'shared.db'}"
     found = search(tmp_path / "s", sampler="random", trials=4, workers=2, store=store)
@@ -125,7 +133,7 @@ def test_what_lies_below_the_median_is_stopped_early(tmp_path: Path, monkeypatch
         rows = [{"kind": "curve", "epoch": e, "knn": recipe["optimiser"]["lr"] * e} for e in (1, 2)]
         for row in rows:
             watch(row)
-        return SimpleNamespace(metrics=rows)
+        return SimpleNamespace(metrics=rows, seconds=1.0)
 
     monkeypatch.setattr(verb, "fit", curve)
     found = search(tmp_path / "s", sampler="random", trials=14, epochs=2, prune=True)

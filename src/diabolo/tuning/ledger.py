@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 Sampler = Literal["tpe", "random"]
-WHERE, REASON = "where", "reason"  # what a trial remembers: whose folder it is in, why it failed
+# What a trial remembers: whose folder it is in, how long its training took, why it failed.
+WHERE, SECONDS, REASON = "where", "seconds", "reason"
 
 
 class Ledger:
@@ -115,11 +116,8 @@ class Ledger:
 
 def values_of(trial: FrozenTrial) -> dict[str, Any]:
     """A trial in plain values, without its settings."""
-    spent = trial.duration
     found: dict[str, Any] = {"number": trial.number, "state": trial.state.name.lower(), "value": trial.value}
-    if spent is not None:
-        found["seconds"] = round(spent.total_seconds(), 1)
-    return found | ({REASON: trial.user_attrs[REASON]} if REASON in trial.user_attrs else {})
+    return found | {key: trial.user_attrs[key] for key in (SECONDS, REASON) if key in trial.user_attrs}
 
 
 def importances(study: Study, space: Mapping[str, Any]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from diabolo.recipe import Recipe, complete_for, compose, pairs, read_recipe
 from diabolo.report import search as page
 from diabolo.tables import METHODS
 from diabolo.tuning.criteria import CRITERIA, LIVE, By
-from diabolo.tuning.ledger import REASON, Ledger, Sampler, importances, require_optuna, values_of
+from diabolo.tuning.ledger import REASON, SECONDS, Ledger, Sampler, importances, require_optuna, values_of
 from diabolo.tuning.space import SPACES, Space, corners, default_space, settings_from, space_from
 from diabolo.verbs.console import Show
 from diabolo.verbs.criterion import value_of
@@ -158,6 +158,7 @@ def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], sho
         ledger.study.tell(trial, state=TrialState.FAIL)
         show.note(f"  trial {trial.number + 1} failed: {error}")
     else:
+        trial.set_user_attr(SECONDS, round(run.seconds, 1))
         ledger.study.tell(trial, value)
         show.note(f"  trial {trial.number + 1}: {page.figure(CRITERIA[plan.by], value)}")
 
