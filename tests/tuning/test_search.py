@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 import diabolo
 from diabolo.cli import main
@@ -17,6 +18,7 @@ from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Terms
 from diabolo.recipe import from_yaml
 from diabolo.run import Run
+from diabolo.tuning.ledger import LOCK, Ledger
 from diabolo.verbs import search as verb
 from diabolo.views.pipeline import Batch
 
@@ -297,6 +299,27 @@ def test_another_search_does_not_take_its_folder(tmp_path: Path) -> None:
     search(tmp_path / "s", trials=1)
     with pytest.raises(diabolo.UserError, match="holds another search"):
         search(tmp_path / "s", trials=1, epochs=2)
+
+
+def test_of_two_searches_that_begin_at_once_one_gets_the_folder(tmp_path: Path, monkeypatch) -> None:
+    ledger, write_text = verb.Plan.ledger, verb.write_text
+
+    def beaten(plan: verb.Plan, folder: Path, store: str) -> Ledger:
+        monkeypatch.setattr(verb.Plan, "ledger", ledger)
+        search(tmp_path / "s", trials=1, epochs=2)
+        return ledger(plan, folder, store)
+
+    def alone(path: Path, text: str) -> None:
+        if path.name == "search.yaml":
+            with pytest.raises(Timeout):
+                FileLock(path.parent / LOCK).acquire(timeout=0)
+        write_text(path, text)
+
+    monkeypatch.setattr(verb.Plan, "ledger", beaten)
+    monkeypatch.setattr(verb, "write_text", alone)
+    with pytest.raises(diabolo.UserError, match="holds another search"):
+        search(tmp_path / "s", trials=1)
+    assert yaml.safe_load((tmp_path / "s" / "search.yaml").read_text())["budget"]["training.epochs"] == 2
 
 
 def test_without_optuna_the_install_command_is_named(tmp_path: Path, monkeypatch) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Sampler = Literal["tpe", "random"]
 # What a trial remembers: whose folder it is in, how long its training took, why it failed.
 WHERE, SECONDS, REASON = "where", "seconds", "reason"
+LOCK = ".take.lock"  # in a search's folder: held by whoever takes the folder, or a trial of it
 
 
 class Ledger:
@@ -74,7 +75,7 @@ class Ledger:
         """A trial to do, held until the end: one that was stopped, or a new one; None where none is left."""
         held: FileLock | None = None
         try:
-            with FileLock(self.folder / ".take.lock"):
+            with FileLock(self.folder / LOCK):
                 trial, held = self._stopped() or (
                     self._new(space) if len(self.trials) < most else (None, None)
                 )

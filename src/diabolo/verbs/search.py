@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from filelock import FileLock
 
 from diabolo.data.splits import load
 from diabolo.errors import SettingsError, UserError, blaming_settings, unknown
@@ -18,7 +19,16 @@ from diabolo.recipe import Recipe, complete_for, compose, pairs, read_recipe
 from diabolo.report import search as page
 from diabolo.tables import METHODS
 from diabolo.tuning.criteria import CRITERIA, LIVE, By
-from diabolo.tuning.ledger import REASON, SECONDS, Ledger, Sampler, importances, require_optuna, values_of
+from diabolo.tuning.ledger import (
+    LOCK,
+    REASON,
+    SECONDS,
+    Ledger,
+    Sampler,
+    importances,
+    require_optuna,
+    values_of,
+)
 from diabolo.tuning.space import SPACES, Space, corners, default_space, settings_from, space_from
 from diabolo.verbs.console import Show
 from diabolo.verbs.criterion import value_of
@@ -206,10 +216,14 @@ def _check(plan: Plan, shape: tuple[int, ...]) -> Space:
 def _claim(folder: Path, plan: Plan, store: str) -> None:
     """Take a folder for this search. Refuses one that another has begun, and a store that cannot be used."""
     path, text = folder / "search.yaml", yaml.safe_dump(asdict(plan), sort_keys=False, allow_unicode=True)
-    if path.exists() and path.read_text("utf-8") != text:
-        raise UserError(f"{folder} holds another search (see {path}): choose another --out")
-    plan.ledger(folder, store)
-    write_text(path, text)
+    if not path.exists():
+        plan.ledger(folder, store)
+        folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK):
+        if not path.exists():
+            write_text(path, text)
+        elif path.read_text("utf-8") != text:
+            raise UserError(f"{folder} holds another search (see {path}): choose another --out")
 
 
 def _results(
