@@ -8,6 +8,7 @@ import yaml
 
 import diabolo
 from diabolo.cli import main
+from diabolo.errors import Interrupted
 from diabolo.recipe import Recipe, complete_for, compose
 from diabolo.verbs import budget, compare
 
@@ -64,6 +65,12 @@ def test_a_real_training_can_be_measured_and_leaves_nothing(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     assert budget.epochs_within(1.0, recipe(), 1293) >= 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_in_a_measurement_names_no_folder_to_resume(monkeypatch) -> None:
+    monkeypatch.setattr("diabolo.verbs.sitting.agreed", lambda interrupted, event: event.step == 2)
+    with pytest.raises(Interrupted, match="^stopped while an epoch was measured; the same command again"):
+        budget.epochs_within(1.0, recipe(), 1293)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("20m", 1200), ("1.5h", 5400)])

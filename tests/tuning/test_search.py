@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 import diabolo
 from diabolo.cli import main
+from diabolo.errors import Interrupted
 from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Terms
 from diabolo.recipe import from_yaml
@@ -99,6 +100,17 @@ def test_what_was_killed_is_taken_over_with_what_it_had_been_given(tmp_path: Pat
     assert [trial["state"] for trial in found["trials"]] == ["complete"] * 3
     assert rates(found)[1] == half["optimiser"]["lr"]
     assert rates(found) == rates(search(tmp_path / "whole", sampler="random", trials=3))
+
+
+def test_after_ctrl_c_the_same_command_goes_on(tmp_path: Path, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("diabolo.verbs.sitting.agreed", lambda interrupted, event: event.step == 2)
+        with pytest.raises(Interrupted, match=r"^stopped in trial 1; the same command again goes on"):
+            search(tmp_path / "s")
+    assert list((tmp_path / "s").glob("runs/trial-000/checkpoints/*2.safetensors"))
+    found = search(tmp_path / "s")
+    assert numbers(found) == [0, 1]
+    assert [trial["state"] for trial in found["trials"]] == ["complete"] * 2
 
 
 def test_a_trial_s_seconds_are_those_of_its_training(tmp_path: Path, monkeypatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from diabolo.errors import UserError
+from diabolo.errors import Interrupted, UserError
 from diabolo.recipe import Recipe
 from diabolo.verbs.fit import fit
 from diabolo.verbs.work import threads_each
@@ -66,8 +66,11 @@ def epochs_within(seconds: float, recipe: Recipe, images: int, workers: int = 1)
     values = recipe.to_dict()
     values["training"] |= {"epochs": ENDLESS, "log_every": EVERY, "checkpoint_every": ENDLESS}
     values["evaluation"] |= {"live": 0}
-    with TemporaryDirectory() as folder, threads_each(workers), suppress(_EnoughError):
-        fit(recipe=values, out=Path(folder) / "run", evaluate=False, watch=pace, quiet=True)
+    try:
+        with TemporaryDirectory() as folder, threads_each(workers), suppress(_EnoughError):
+            fit(recipe=values, out=Path(folder) / "run", evaluate=False, watch=pace, quiet=True)
+    except Interrupted:
+        raise Interrupted("stopped while an epoch was measured; the same command again goes on") from None
     per_epoch = images // recipe.training.batch_size // recipe.training.accumulate
     epochs = seconds * pace.steps_per_second / per_epoch
     if epochs < 0.5:

@@ -12,7 +12,7 @@ import yaml
 from filelock import FileLock
 
 from diabolo.data.splits import load
-from diabolo.errors import SettingsError, UserError, blaming_settings, unknown
+from diabolo.errors import Interrupted, SettingsError, UserError, blaming_settings, unknown
 from diabolo.evaluation.features import probe_images
 from diabolo.files import write_json, write_text
 from diabolo.recipe import Recipe, complete_for, compose, pairs, read_recipe
@@ -167,6 +167,10 @@ def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], sho
         trial.set_user_attr(REASON, str(error))
         ledger.study.tell(trial, state=TrialState.FAIL)
         show.note(f"  trial {trial.number + 1} failed: {error}")
+    except Interrupted:
+        raise Interrupted(
+            f"stopped in trial {trial.number + 1}; the same command again goes on from there"
+        ) from None
     else:
         trial.set_user_attr(SECONDS, round(run.seconds, 1))
         ledger.study.tell(trial, value)
