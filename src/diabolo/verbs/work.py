@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
-from diabolo.errors import UserError
+from diabolo.errors import Interrupted, UserError
 from diabolo.run import Run
 from diabolo.studies.results import Store
 from diabolo.studies.study import Job, Study
@@ -115,6 +115,8 @@ def _try(study: Study, store: Store, job: Job, runs: Path, show: Show) -> bool:
             else:  # the run is elsewhere: made anew, so that all figures are of one model
                 _run(study, store, job, folder, show)
         return True
+    except Interrupted:
+        raise Interrupted(f"stopped in {job.name}; the same command again goes on from there") from None
     finally:
         lock.release()
 
