@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 import yaml
@@ -102,6 +103,26 @@ def test_what_is_bought_stands_in_every_recipe_and_is_measured_once(tmp_path: Pa
     (out / "budget.json").unlink()
     with pytest.raises(diabolo.UserError, match="holds another comparison"):
         diabolo.compare("digits", ["ae", "vae"], **options)
+
+
+def test_who_starts_the_same_while_it_is_measured_takes_the_measured_epochs(tmp_path: Path, monkeypatch) -> None:
+    options = {"seeds": 1, "budget": "20m", "settings": SMALL, "out": tmp_path / "c", "quiet": True}
+    other = Thread(target=diabolo.compare, args=("digits", ["ae"]), kwargs=options)
+    measured, begun = Event(), []
+
+    def measure(*_: object) -> int:
+        if other.ident is not None:
+            measured.set()
+            return 37
+        other.start()
+        measured.wait(1.0)  # the other would measure meanwhile
+        return 40
+
+    monkeypatch.setattr(compare, "epochs_within", measure)
+    monkeypatch.setattr(compare, "share", lambda study, *_: begun.append(study))
+    diabolo.compare("digits", ["ae"], **options)
+    other.join()
+    assert [study.rows["ae"].settings["training.epochs"] for study in begun] == [40, 40]
 
 
 @pytest.mark.parametrize(

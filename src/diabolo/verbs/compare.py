@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 import yaml
+from filelock import FileLock
 
 from diabolo.data.splits import load
 from diabolo.errors import UserError
@@ -58,11 +59,14 @@ def compare(
     """
     folder = Path("comparisons", Path(data).stem or "data") if out is None else Path(out)
     study = _study(data, methods, seeds, epochs, views, settings or {})
-    if budget is not None:
-        if "training.epochs" in study.shared:
-            raise UserError("compare: give either --epochs or --budget")
-        study = _within(budget, study, folder, workers, Show(quiet))
-    _claim(folder, study)
+    seconds = None if budget is None else seconds_of(budget)
+    if seconds and "training.epochs" in study.shared:
+        raise UserError("compare: give either --epochs or --budget")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # another machine may be measuring: its epochs hold for all
+        if seconds:
+            study = _within(seconds, study, folder, workers, Show(quiet))
+        _claim(folder, study)
     store = Store(folder / "results")
     share(study, store, folder / "runs", workers, quiet)
     table = table_of(study, store.results(study))
@@ -117,9 +121,9 @@ def _study(
     return study
 
 
-def _within(budget: str, study: Study, folder: Path, workers: int, show: Show) -> Study:
+def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show) -> Study:
     """The study with the epochs that each method can afford, measured where they are not known yet."""
-    seconds, path = seconds_of(budget), folder / "budget.json"
+    path = folder / "budget.json"
     if path.exists():
         known = json.loads(path.read_text("utf-8"))
         if (known["seconds"], sorted(known["epochs"])) != (seconds, sorted(study.rows)):
@@ -134,7 +138,7 @@ def _within(budget: str, study: Study, folder: Path, workers: int, show: Show) -
         for name in study.rows:
             recipe = study.recipe(Job(name, 0), {})
             epochs[name] = epochs_within(seconds, recipe, len(load(recipe.data).train), workers)
-            show.note(f"{name}: {epochs[name]:,} epochs in about {budget}")
+            show.note(f"{name}: the budget buys {epochs[name]:,} epochs")
         write_json(path, {"seconds": seconds, "epochs": epochs})
     rows = {
         n: replace(row, settings=row.settings | {"training.epochs": epochs[n]})
