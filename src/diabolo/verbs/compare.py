@@ -20,8 +20,9 @@ from diabolo.report import comparison
 from diabolo.studies.columns import COLUMNS
 from diabolo.studies.results import Store
 from diabolo.studies.section import cost_cells
+from diabolo.studies.statistics import paired
 from diabolo.studies.study import Job, Study, study_from
-from diabolo.studies.table import Cell, Line, StudyTable, table_of
+from diabolo.studies.table import Cell, StudyTable, table_of
 from diabolo.verbs.budget import epochs_within, seconds_of
 from diabolo.verbs.console import Show
 from diabolo.verbs.illustrate import at_hand, live_curves
@@ -185,17 +186,15 @@ def _verdict(study: Study, table: StudyTable) -> list[str]:
     sentences = [f"Failed: {sentence}." for sentence in table.failed]
     for key in study.columns:
         column = COLUMNS[key]
-        means = {name: fmean(of[key].values()) for name, of in table.values.items() if of[key]}
-        if len(means) < 2 or key == "rank":
+        found = {name: of[key] for name, of in table.values.items() if of[key]}
+        if len(found) < 2 or not column.ranked:
             continue
+        means = {name: fmean(of.values()) for name, of in found.items()}
         best = (max if column.rises else min)(means, key=lambda name: means[name])
-        tied = [line.name for line in table.lines if line.name != best and _best(line, study, key)]
+        apart = {name: paired(found[best], of) for name, of in found.items() if name != best}
+        tied = [name for name, by in apart.items() if abs(by.mean) <= by.half]
         told = f"; {study.seeds} seeds cannot tell it from {', '.join(tied)}" if tied else ""
         if study.seeds == 1:
             told = "; one seed decides nothing"
         sentences.append(f"{column.title}: {best} leads with {column.show(means[best])}{told}.")
     return sentences
-
-
-def _best(line: Line, study: Study, key: str) -> bool:
-    return not line.reference and line.cells[study.columns.index(key)].best
