@@ -15,6 +15,7 @@ import diabolo
 from diabolo.cli import main
 from diabolo.run import Run
 from diabolo.studies.columns import COLUMNS
+from diabolo.studies.study import Study
 from diabolo.verbs import compare
 from diabolo.verbs.sides import side_by_side
 from tests.studies.planted import plant
@@ -126,6 +127,15 @@ def test_another_comparison_does_not_take_its_folder(folder: Path) -> None:
         diabolo.compare("digits", ["ae", "vae"], epochs=1, settings=SMALL, out=folder, quiet=True)
 
 
+@pytest.mark.parametrize("settings", [{"method.latent": 16}, {"method": {"latent": 16}}])
+def test_a_setting_of_the_methods_reaches_every_row(settings, tmp_path: Path, monkeypatch) -> None:
+    begun: list[Study] = []
+    monkeypatch.setattr(compare, "share", lambda study, *_: begun.append(study))
+    diabolo.compare("digits", ["ae", "vae"], settings=settings, out=tmp_path, quiet=True)
+    methods = [begun[0].recipe(job, {}).method for job in begun[0].jobs() if job.seed == 2]
+    assert [(method["name"], method["latent"]) for method in methods] == [("ae", 16), ("vae", 16)]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -133,6 +143,10 @@ def test_another_comparison_does_not_take_its_folder(folder: Path) -> None:
         (["digits", "--methods", " , "], "name the methods"),
         (["digitz", "--methods", "ae"], "digits"),
         (["digits", "--methods", "ae", "--set", "training.epoch=1"], "training.epochs"),
+        (["digits", "--methods", "ae", "--set", "seed=5"], "say with --seeds how many"),
+        (["digits", "--methods", "ae,simclr", "--set", "method=vae"], "name them all with --methods"),
+        (["digits", "--methods", "ae,simclr", "--set", "method.name=vae"], "name them all with --methods"),
+        (["digits", "--methods", "ae,simclr", "--set", "method={name: vae}"], "name them all with --methods"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_anything_is_written(

@@ -91,6 +91,7 @@ def _study(
     """The comparison as a study. What can be known to fail is refused here, before any training."""
     if not methods:
         raise UserError("compare: name the methods, for example --methods ae,vae,simclr")
+    _refuse_what_varies(settings)
     names = list(dict.fromkeys(methods))
     first = compose([{"data": {"name": data}, "method": names[0]}], settings)
     shape = load(first.data).train.shape
@@ -120,6 +121,15 @@ def _study(
     for name in names:
         complete_for(study.recipe(Job(name, 0), {}), shape)
     return study
+
+
+def _refuse_what_varies(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of what tells the runs of a comparison apart: the seed, and which method it is."""
+    if "seed" in settings:
+        raise UserError("seed: each run of a comparison has its own: say with --seeds how many")
+    method = settings.get("method", {})
+    if "method.name" in settings or not isinstance(method, Mapping) or "name" in method:
+        raise UserError("method: each row of a comparison has its own: name them all with --methods")
 
 
 def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show) -> Study:
