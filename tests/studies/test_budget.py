@@ -105,6 +105,18 @@ def test_what_is_bought_stands_in_every_recipe_and_is_measured_once(tmp_path: Pa
         diabolo.compare("digits", ["ae", "vae"], **options)
 
 
+def test_what_has_nothing_to_train_is_not_measured(tmp_path: Path, monkeypatch) -> None:
+    begun = []
+    monkeypatch.setattr(compare, "epochs_within", lambda _, recipe, *__: {"ae": 40}[recipe.method["name"]])
+    monkeypatch.setattr(compare, "share", lambda study, *_: begun.append(study))
+    for _ in range(2):  # measured, and as it was measured
+        diabolo.compare("digits", ["ae", "random"], budget="20m", settings=SMALL, out=tmp_path, quiet=True)
+    for study in begun:
+        rows = {job.row: study.recipe(job, {}).training.epochs for job in study.jobs()}
+        assert rows == {"ae": 40, "random": 0}
+    assert json.loads((tmp_path / "budget.json").read_text())["epochs"] == {"ae": 40}
+
+
 def test_who_starts_the_same_while_it_is_measured_takes_the_measured_epochs(tmp_path: Path, monkeypatch) -> None:
     options = {"seeds": 1, "budget": "20m", "settings": SMALL, "out": tmp_path / "c", "quiet": True}
     other = Thread(target=diabolo.compare, args=("digits", ["ae"]), kwargs=options)

@@ -127,6 +127,22 @@ def test_another_comparison_does_not_take_its_folder(folder: Path) -> None:
         diabolo.compare("digits", ["ae", "vae"], epochs=1, settings=SMALL, out=folder, quiet=True)
 
 
+def test_what_has_nothing_to_train_is_given_no_epochs_and_the_page_says_so(tmp_path: Path) -> None:
+    settings = SMALL | {"evaluation.measures": [], "evaluation.probes": ["knn"]}
+    options = {"seeds": 1, "epochs": 2, "settings": settings, "out": tmp_path, "quiet": True}
+    diabolo.compare("digits", ["ae", "random"], **options)
+    epochs = {
+        path.stem: yaml.safe_load(path.read_text())["training"]["epochs"]
+        for path in (tmp_path / "results").glob("*.yaml")
+    }
+    assert epochs == {"ae-0": 2, "random-0": 0}
+    assert "training.epochs:\n  ae: 2\n  random: 0\n" in (tmp_path / "comparison.html").read_text("utf-8")
+
+
+def test_the_protocol_names_the_epochs_that_all_have(folder: Path) -> None:
+    assert "\ntraining.epochs: 1\n" in (folder / "comparison.html").read_text("utf-8")
+
+
 @pytest.mark.parametrize("settings", [{"method.latent": 16}, {"method": {"latent": 16}}])
 def test_a_setting_of_the_methods_reaches_every_row(settings, tmp_path: Path, monkeypatch) -> None:
     begun: list[Study] = []

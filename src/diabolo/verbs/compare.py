@@ -111,7 +111,7 @@ def _study(
     study = study_from(
         {
             "title": f"{', '.join(names)} on {Path(data).name}",
-            "rows": {name: {"method": name} for name in names},
+            "rows": {name: _row(name, data) for name in names},
             "columns": columns,
             "seeds": seeds,
             "shared": shared | dict(settings),
@@ -121,6 +121,12 @@ def _study(
     for name in names:
         complete_for(study.recipe(Job(name, 0), {}), shape)
     return study
+
+
+def _row(method: str, data: str) -> dict[str, Any]:
+    """A row of the study. What has nothing to train stays at no epochs, whatever the others are given."""
+    own = compose([{"data": {"name": data}, "method": method}])
+    return {"method": method, "settings": {} if own.training.epochs else {"training.epochs": 0}}
 
 
 def _refuse_what_varies(settings: Mapping[str, Any]) -> None:
@@ -135,9 +141,10 @@ def _refuse_what_varies(settings: Mapping[str, Any]) -> None:
 def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show) -> Study:
     """The study with the epochs that each method can afford, measured where they are not known yet."""
     path = folder / "budget.json"
+    trained = [name for name, row in study.rows.items() if not row.settings]
     if path.exists():
         known = json.loads(path.read_text("utf-8"))
-        if (known["seconds"], sorted(known["epochs"])) != (seconds, sorted(study.rows)):
+        if (known["seconds"], sorted(known["epochs"])) != (seconds, sorted(trained)):
             raise UserError(f"{folder} holds another comparison (see {path}): choose another --out")
         epochs = known["epochs"]
     elif (folder / "study.yaml").exists():
@@ -146,16 +153,13 @@ def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show
         )
     else:
         epochs = {}
-        for name in study.rows:
+        for name in trained:
             recipe = study.recipe(Job(name, 0), {})
             epochs[name] = epochs_within(seconds, recipe, len(load(recipe.data).train), workers)
             show.note(f"{name}: the budget buys {epochs[name]:,} epochs")
         write_json(path, {"seconds": seconds, "epochs": epochs})
-    rows = {
-        n: replace(row, settings=row.settings | {"training.epochs": epochs[n]})
-        for n, row in study.rows.items()
-    }
-    return replace(study, rows=rows)
+    bought = {name: replace(study.rows[name], settings={"training.epochs": epochs[name]}) for name in trained}
+    return replace(study, rows=study.rows | bought)
 
 
 def _claim(folder: Path, study: Study) -> None:
@@ -186,9 +190,10 @@ def _content(study: Study, store: Store, table: StudyTable, runs: Path) -> compa
 
 
 def _protocol(study: Study) -> dict[str, Any]:
-    """What all rows share, and where they were given different epochs, those of each."""
-    own = {name: row.settings["training.epochs"] for name, row in study.rows.items() if row.settings}
-    return study.shared | ({"training.epochs": own} if own else {})
+    """What all rows share; of the epochs, where they differ, those of each."""
+    epochs = {name: study.recipe(Job(name, 0), {}).training.epochs for name in study.rows}
+    different = set(epochs.values())
+    return study.shared | {"training.epochs": epochs if len(different) > 1 else different.pop()}
 
 
 def _verdict(study: Study, table: StudyTable) -> list[str]:
