@@ -159,6 +159,7 @@ def test_a_setting_of_the_methods_reaches_every_row(settings, tmp_path: Path, mo
         (["digits", "--methods", " , "], "name the methods"),
         (["digitz", "--methods", "ae"], "digits"),
         (["digits", "--methods", "ae", "--set", "training.epoch=1"], "training.epochs"),
+        (["digits", "--methods", "ae", "--set", "training.precision=auto"], "name float32 or bf16"),
         (["digits", "--methods", "ae", "--set", "seed=5"], "say with --seeds how many"),
         (["digits", "--methods", "ae,simclr", "--set", "method=vae"], "name them all with --methods"),
         (["digits", "--methods", "ae,simclr", "--set", "method.name=vae"], "name them all with --methods"),

@@ -94,6 +94,8 @@ def _study(
     _refuse_what_varies(settings)
     names = list(dict.fromkeys(methods))
     first = compose([{"data": {"name": data}, "method": names[0]}], settings)
+    if first.training.precision == "auto":
+        raise UserError("training.precision=auto: each run would choose for itself: name float32 or bf16")
     shape = load(first.data).train.shape
     shared: dict[str, Any] = {
         "data.name": data,
