@@ -107,8 +107,8 @@ class Bar:
         self.since += time.perf_counter() - self.drawn  # evaluating is not training
 
 
-def duration(seconds: float) -> str:
-    """In words, to about two figures."""
+def in_two_units(seconds: float) -> str:
+    """A time in its two largest units: 12 s, 5 min 03 s, 1 h 20 min."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

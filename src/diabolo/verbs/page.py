@@ -17,7 +17,7 @@ from diabolo.report import page
 from diabolo.report.measures import measures_of
 from diabolo.run import Run, environment
 from diabolo.verbs import gallery
-from diabolo.verbs.console import Show, duration
+from diabolo.verbs.console import Show, in_two_units
 from diabolo.verbs.reading import DECODER, coder_of, view_of
 
 POINTS = 2_000  # in the maps of the latents
@@ -95,7 +95,7 @@ def _summary(run: Run) -> dict[str, str]:
         f"{rows[-1]['step'] if rows else 0:,} steps "
         f"of {recipe.training.batch_size * recipe.training.accumulate} images, "
         f"{recipe.views.count} view{'s' * (recipe.views.count > 1)} of each",
-        "training time": duration(run.seconds),
+        "training time": in_two_units(run.seconds),
         "hardware": ", ".join(
             [*environment["gpus"], f"{environment['processor']}, {environment['cores']} cores"]
         ),

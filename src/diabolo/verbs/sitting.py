@@ -30,7 +30,7 @@ from diabolo.tables import SCHEDULES
 from diabolo.training import checkpoints
 from diabolo.training.loop import Event, Feed, compile_step, prepare, train
 from diabolo.training.untrained import estimate_statistics
-from diabolo.verbs.console import Bar, Show, duration
+from diabolo.verbs.console import Bar, Show, in_two_units
 
 Watch = Callable[[Mapping[str, Any]], None]
 CURVE_POINTS = 20  # of the live kNN and rank, unless the recipe says how often
@@ -60,7 +60,7 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
     if position.step < steps:
         with in_precision(settings.precision, fabric.device):
             seconds = (steps - position.step) * settings.accumulate * seconds_per_batch(method, feed)
-        show.note(f"{steps:,} steps, {steps_per_epoch} an epoch: about {duration(seconds)} to go")
+        show.note(f"{steps:,} steps, {steps_per_epoch} an epoch: about {in_two_units(seconds)} to go")
     if settings.compile:
         compile_step(method, pipelines, settings.compile == "graphs")
     board = None
