@@ -117,7 +117,7 @@ def test_what_has_nothing_to_train_is_not_measured(tmp_path: Path, monkeypatch) 
     assert json.loads((tmp_path / "budget.json").read_text())["epochs"] == {"ae": 40}
 
 
-def test_who_starts_the_same_while_it_is_measured_takes_the_measured_epochs(tmp_path: Path, monkeypatch) -> None:
+def test_who_starts_the_same_meanwhile_takes_the_measured_epochs(tmp_path: Path, monkeypatch) -> None:
     options = {"seeds": 1, "budget": "20m", "settings": SMALL, "out": tmp_path / "c", "quiet": True}
     other = Thread(target=diabolo.compare, args=("digits", ["ae"]), kwargs=options)
     measured, begun = Event(), []
