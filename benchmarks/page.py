@@ -42,7 +42,8 @@ def keep(
     figure: a PNG to stand above the table. command: what repeats it; None: what was called. more: kept in
     the file alone.
     """
-    command = command or " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(_quoted, sys.argv[1:])])
+    called = ["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(_quoted, sys.argv[1:])]
+    command = command or " ".join(called)
     found = {"title": title, "about": about, "command": command, "columns": columns, "rows": rows} | more
     if figure is not None:
         write_bytes(RESULTS / f"{name}.png", figure)

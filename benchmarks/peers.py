@@ -7,9 +7,11 @@
 Peers need torchvision, which needs the full PyTorch, so they have an environment of their own. One recipe
 describes both sides of a case. Each side is a process of its own (`benchmarks/peers/`), started once and
 paused while it is another's turn; the turn in which it starts is not counted. A turn is an epoch, or a
-number of steps of one. `--case` renews the rows of that case alone. A peer runs twice: as it is, and with glibc's allocator told by MALLOC_* to keep the
-memory that is freed, which alone makes some trainings faster. diabolo runs as it is (float32), and with what
-a user may switch on: bf16, compiled steps, freed memory kept.
+number of steps of one. `--case` renews the rows of that case alone.
+
+A peer runs twice: as it is, and with glibc's allocator told by MALLOC_* to keep the memory that is freed,
+which alone makes some trainings faster. diabolo runs as it is (float32), and with what a user may switch on:
+bf16, compiled steps, freed memory kept.
 """
 
 import argparse
@@ -136,11 +138,12 @@ def main() -> None:
     keep(
         "peers",
         "Beside the peers, end to end",
-        f"Images a second, medians of {arguments.turns} turns, the sides of a case by turns: diabolo in several ways (plain float32 is its "
-        "default; compiled: `training.compile=true`; keeping: `DIABOLO_KEEP_MEMORY=1`), and the peer in "
-        "float32, first as it is, then with glibc told to keep freed memory "
-        f"({' '.join(f'{key}={value}' for key, value in KEEPING.items())}). Network, batch, views, optimiser "
-        f"and images are the same. The peers' environment holds {versions(arguments.peers)}.",
+        f"Images a second, medians of {arguments.turns} turns, the sides of a case in turn: diabolo in "
+        "several ways (plain float32 is its default; compiled: `training.compile=true`; keeping: "
+        "`DIABOLO_KEEP_MEMORY=1`), and the peer in float32, first as it is, then with glibc told to keep "
+        f"freed memory ({' '.join(f'{key}={value}' for key, value in KEEPING.items())}). "
+        "Network, batch, views, optimiser and images are the same. The peers' environment holds "
+        f"{versions(arguments.peers)}.",
         ["case", "diabolo in", "peer", "diabolo", "peer", "keeping", "ratio to peer", "to peer, keeping"],
         [row for name in CASES for row in rows.get(name, ())],
         command="python benchmarks/peers.py",

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from diabolo.errors import Interrupted, UserError
+from diabolo.errors import Interrupted, UserError, in_one_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -448,7 +448,7 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         return _fail(error.format_message(), 2)
     except OSError as error:
-        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 2)
+        return _fail(in_one_line(error), 2)
     except (Interrupted, KeyboardInterrupt, typer.Abort) as stop:
         return _fail(str(stop) or "interrupted", 130)
     return status if isinstance(status, int) else 0

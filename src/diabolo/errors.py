@@ -1,6 +1,6 @@
 """The one error a user is meant to read: a single line that says what is wrong, where, and what to do."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
@@ -24,6 +24,17 @@ def blaming_settings() -> Iterator[None]:
         yield
     except UserError as error:
         raise SettingsError(str(error)) from None
+
+
+def several(messages: Sequence[str]) -> str:
+    """Many messages in one line: the first, and how many more there are."""
+    more = len(messages) - 1
+    return messages[0] + (f" (and {more} more)" if more else "")
+
+
+def in_one_line(error: OSError) -> str:
+    """What the system refused, and of which file."""
+    return f"{error.filename or 'input or output'}: {error.strerror or error}"
 
 
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:

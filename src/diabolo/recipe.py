@@ -36,6 +36,7 @@ Share = Annotated[float, Gt(0), Lt(1)]
 ViewSet = Literal["none", "simclr", "simvae"]
 
 RECIPES = Shelf("recipe", "recipes")
+LEGIBLE = 80  # characters of a difference; a longer one is only named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +214,29 @@ def difference(old: Recipe, new: Recipe) -> str | None:
     return _difference(old.to_dict(), new.to_dict())
 
 
+def departs(kept: Recipe, asked: Recipe, scored: bool = True) -> str | None:
+    """`difference` of a complete recipe from one that leaves open what the data and the machine decide.
+
+    scored: count how a run is scored as well, and not only how it is trained and watched meanwhile.
+    """
+    views = {
+        key: replace(new, transforms=old.transforms)
+        for key, old, new in (
+            ("views", kept.views, asked.views),
+            ("local_views", kept.local_views, asked.local_views),
+        )
+        if old is not None and new is not None and isinstance(new.transforms, str)
+    }
+    encoder, decoder = asked.encoder or kept.encoder, asked.decoder or kept.decoder
+    training, evaluation = asked.training, asked.evaluation
+    if training.precision == "auto":
+        training = replace(training, precision=kept.training.precision)
+    if not scored:
+        evaluation = replace(kept.evaluation, live=evaluation.live)
+    decided: dict[str, Any] = views | {"training": training, "evaluation": evaluation}
+    return difference(kept, replace(asked, encoder=encoder, decoder=decoder, **decided))
+
+
 def read_recipe(name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
     """The values of a named recipe, or of a YAML file of the user's.
 
@@ -268,4 +292,7 @@ def _difference(old: Any, new: Any, where: str = "") -> str | None:
         keys = [*old, *(key for key in new if key not in old)]
         found = (_difference(old.get(k), new.get(k), f"{where}.{k}" if where else k) for k in keys)
         return next((text for text in found if text), None)
-    return None if old == new else f"{where} = {old!r}, not {new!r}"
+    if old == new:
+        return None
+    text = f"{where} = {old!r}, not {new!r}"
+    return text if len(text) <= LEGIBLE else f"another {where}"

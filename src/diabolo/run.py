@@ -16,7 +16,7 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +35,8 @@ from diabolo.evaluation.suite import read_scores
 from diabolo.files import read_tensors, write_json, write_tensors, write_text
 from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method, facts_from
-from diabolo.recipe import Recipe, from_yaml
+from diabolo.recipe import Evaluation, Recipe, from_yaml
+from diabolo.revision import revision
 from diabolo.views.base import View
 from diabolo.views.pipeline import Pipeline, build_pipelines
 
@@ -168,6 +169,12 @@ class Run:
         """The table: an object for each scored representation, and the verdict."""
         return read_scores(self.folder / "scores.json")
 
+    def rescore(self, settings: Evaluation) -> None:
+        """Let the recipe ask for other scores, and forget those there are."""
+        (self.folder / "scores.json").unlink(missing_ok=True)
+        self.recipe = replace(self.recipe, evaluation=settings)
+        write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
+
     @property
     def seconds(self) -> float:
         """What the training's steps took, over all sittings."""
@@ -232,7 +239,7 @@ def default_device() -> torch.device:
 
 
 def environment() -> dict[str, Any]:
-    """Where a run takes place: versions, processor, threads."""
+    """Where a run takes place, and with what code: versions, processor, threads."""
     packages = ("diabolo", "torch", "lightning-fabric", "numpy", "scikit-learn")
     return {
         "python": platform.python_version(),
@@ -242,6 +249,7 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "packages": {name: version(name) for name in packages},
+        "revision": revision(),
     }
 
 

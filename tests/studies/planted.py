@@ -18,7 +18,7 @@ def planted_study(**changes: Any) -> Study:
 
 
 def plant(folder: Path, row: str, knn: list[float], mse: list[float], references: bool = False) -> Store:
-    """Result files of a row: one a seed."""
+    """Result files of a row, without recipes: one a seed."""
     store = Store(folder)
     for seed, (accuracy, error) in enumerate(zip(knn, mse, strict=True)):
         entry = {

@@ -78,7 +78,7 @@ def test_a_study_is_run_once_and_gone_on_with_where_it_stopped(study: Study, tmp
     ] == [store.folder / "vae-1.json"]
 
 
-def test_a_measure_that_a_study_comes_to_ask_for_is_taken_of_the_runs_there_are(tmp_path: Path) -> None:
+def test_what_a_study_comes_to_score_otherwise_is_scored_anew_without_training(tmp_path: Path) -> None:
     shared = VALUES["shared"] | {"evaluation.references": False, "evaluation.measures": ["similarity"]}
     more = shared | {"evaluation.measures": ["similarity", {"name": "denoising", "noise": 0.3}]}
     before, after = (study_from(VALUES | {"seeds": 1, "shared": each}, "digits") for each in (shared, more))
@@ -86,15 +86,39 @@ def test_a_measure_that_a_study_comes_to_ask_for_is_taken_of_the_runs_there_are(
     work(before, store, runs, quiet=True)
     kept = files(store.folder)
     shutil.rmtree(runs / "vae-0")  # as if it was run elsewhere
-    times = {path: path.stat().st_mtime_ns for path in (runs / "ae-0").iterdir()}
+    trained = (runs / "ae-0" / "model.safetensors").stat().st_mtime_ns
+    assert store.outdated(after, Job("AE", 0)) == "another evaluation.measures"
+    assert "AE (another evaluation.measures)" in section("a/study", after, store)
     work(after, store, runs, quiet=True)
-    assert times == {path: path.stat().st_mtime_ns for path in (runs / "ae-0").iterdir()}
+    assert (runs / "ae-0" / "model.safetensors").stat().st_mtime_ns == trained
+    assert not any(store.outdated(after, job) for job in after.jobs())
     grown = files(store.folder)
     for name in ("ae-0", "vae-0"):
         measures = grown[f"{name}.json"]["scores"]["encoder"]["measures"]
         assert measures.pop("denoising")["noise"] == 0.3
         assert grown[f"{name}.json"] == kept[f"{name}.json"]
         assert "denoising" in grown[f"{name}.yaml"]
+    assert kept["vae-trial-0.yaml"] == grown["vae-trial-0.yaml"]  # the test set is nothing to a trial
+
+
+def test_a_row_whose_training_was_changed_is_made_anew(study: Study, tmp_path: Path) -> None:
+    store, runs = Store(tmp_path / "results"), tmp_path / "runs"
+    work(study, store, runs, quiet=True)
+    before = [result for result in store.results(study) if result.row == "AE"]
+    longer = VALUES["rows"] | {"AE": {"method": "ae", "settings": {"method.latent": 4, "training.epochs": 2}}}
+    other = study_from(VALUES | {"rows": longer}, "digits")
+    assert store.outdated(other, Job("AE", 0)) == "training.epochs = 1, not 2"
+    with pytest.raises(
+        UserError, match=r"ae-0: .* was started with training.epochs = 1, not 2: .*\(and 1 more\)"
+    ):
+        work(other, store, runs, quiet=True)  # nothing that was trained is thrown away
+    for seed in range(2):
+        shutil.rmtree(runs / f"ae-{seed}")
+    work(other, store, runs, quiet=True)
+    assert all(store.current(other, job) for job in other.jobs())
+    assert [2 * result.cost.steps for result in before] == [
+        result.cost.steps for result in store.results(other) if result.row == "AE"
+    ]
 
 
 def test_the_better_trial_is_chosen_on_validation(study: Study, tmp_path: Path) -> None:
@@ -133,15 +157,44 @@ def test_a_trial_of_other_settings_is_not_taken_for_this_one(study: Study, tmp_p
     work(study, store, tmp_path / "runs", quiet=True)
     rows = VALUES["rows"] | {"VAE": {"method": "vae", "trials": [{"method.latent": 3}, {"method.latent": 8}]}}
     other = study_from(VALUES | {"rows": rows}, "digits")
-    with pytest.raises(UserError, match=r"vae-trial-0\.json: of other settings"):
-        store.chosen(other, "VAE")
+    assert store.outdated(other, Job("VAE", 0, 0)) == "method.latent = 2, not 3"
+    assert not store.ready(other, Job("VAE", 0))
+    by_rank = study_from(VALUES | {"by": "rank"}, "digits")
+    assert store.outdated(by_rank, Job("VAE", 0, 0)) == "not judged by rank"
+
+
+def test_a_trial_that_cannot_be_trained_is_kept_as_failed_and_not_chosen(tmp_path: Path) -> None:
+    trials = [{"method.latent": 2, "optimiser.lr": 1e30}, {"method.latent": 8, "optimiser.lr": 1e-3}]
+    rows = {"VAE": {"method": "vae", "trials": trials}}
+    study = study_from(VALUES | {"rows": rows, "seeds": 1}, "digits")
+    store = Store(tmp_path / "results")
+    work(study, store, tmp_path / "runs", quiet=True)
+    assert store.trials(study, "VAE")[0][1] is None
+    assert "training stopped at step" in json.loads((store.folder / "vae-trial-0.json").read_text())["failed"]
+    assert store.chosen(study, "VAE") == trials[1]
+    assert "(2, 1e+30: failed; 8, 0.001: " in section("a/study", study, store)
+    times = {path: path.stat().st_mtime_ns for path in store.folder.iterdir()}
+    work(study, store, tmp_path / "runs", quiet=True)
+    assert times == {path: path.stat().st_mtime_ns for path in store.folder.iterdir()}
+
+
+def test_where_every_trial_fails_the_others_are_done_and_the_row_is_named(tmp_path: Path) -> None:
+    rows = {"VAE": {"method": "vae", "trials": [{"optimiser.lr": 1e30}]}, "AE": {"method": "ae"}}
+    study = study_from(VALUES | {"rows": rows, "seeds": 1}, "digits")
+    store = Store(tmp_path / "results")
+    with pytest.raises(UserError, match=r"^vae-0: .* every trial of VAE failed"):
+        work(study, store, tmp_path / "runs", quiet=True)
+    assert [result.row for result in store.results(study)] == ["AE"]
+    assert "- VAE: every trial failed" in section("a/study", study, store)
 
 
 def test_a_worker_s_error_is_the_user_s(study: Study, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "ae-0").write_text("in the way")
-    with pytest.raises(UserError, match="ae-0"):
-        share(study, Store(tmp_path / "results"), tmp_path / "runs", 2, quiet=True)
+    store = Store(tmp_path / "results")
+    with pytest.raises(UserError, match=r"^ae-0: .*runs/ae-0"):
+        share(study, store, tmp_path / "runs", 2, quiet=True)
+    assert [job.name for job in study.jobs() if not store.has(job)] == ["ae-0"]
 
 
 def test_two_workers_give_what_one_gives(study: Study, tmp_path: Path) -> None:
@@ -248,4 +301,4 @@ def test_the_page_begins_with_what_came_of_the_claims(tmp_path: Path) -> None:
     summary, _ = text.split("## Linear autoencoders")
     assert "## What is claimed, and what came of it" in summary
     assert "- **held**: a deep autoencoder reconstructs better than a linear one of the same width" in summary
-    assert "- **undecided**: a linear autoencoder spans the principal subspace" in summary
+    assert "- **not run**: a linear autoencoder spans the principal subspace" in summary

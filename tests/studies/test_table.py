@@ -91,6 +91,47 @@ def test_with_one_seed_the_test_set_must_tell(tmp_path: Path) -> None:
     assert failed == ["bad is worse than the untrained encoder: kNN % 40.0 against 50.0"]
 
 
+def test_a_code_is_not_held_against_that_of_another_kind_of_head(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.95], [0.01], references=True)
+    plant(tmp_path, "bad", [0.40], [0.01])
+    for method, told in (("ae", True), ("simclr", False)):  # an AE's code is made as the VAE's is
+        rows = {"good": {"method": "vae"}, "bad": {"method": method}}
+        study = planted_study(rows=rows, seeds=1, shared={"data.name": "digits", "evaluation.space": "z"})
+        assert bool(table_of(study, Store(tmp_path).results(study)).failed) is told
+
+
+def test_a_column_without_any_figure_is_left_out(tmp_path: Path) -> None:
+    store = plant(tmp_path, "good", [0.95], [0.01])
+    study = planted_study(columns=["knn", "linear", "mse"], seeds=1)
+    assert "linear" not in section("a/study", study, store)
+    assert table_of(study, store.results(study)).titles == ["published kNN %", "kNN %", "MSE × 10³"]
+
+
+def test_a_claim_of_rows_that_were_not_run_says_so(tmp_path: Path) -> None:
+    store = plant(tmp_path, "good", [0.95], [0.01])
+    claim = {"says": "more is better", "rows": ["good"], "over": ["bad"], "columns": ["knn"]}
+    study = planted_study(claims=[claim], seeds=1)
+    assert "- **not run**: more is better" in section("a/study", study, store)
+
+
+def test_a_published_figure_has_the_digits_of_its_source(tmp_path: Path) -> None:
+    rows = {"good": {"method": "vae", "published": {"knn": 96.25, "mse": 3.0}}}
+    table = table_of(planted_study(rows=rows), [])
+    assert [cell.text for cell in table.lines[0].cells] == ["96.25", "3.0"]
+
+
+def test_a_choice_at_the_edge_of_its_grid_says_so(tmp_path: Path) -> None:
+    trials = [{"optimiser.lr": rate} for rate in (1e-4, 1e-3, 1e-2)]
+    study = planted_study(rows={"good": {"method": "vae", "trials": trials}}, seeds=1)
+    for values, told in (([0.1, 0.3, 0.2], False), ([0.1, 0.2, 0.3], True)):
+        for i, value in enumerate(values):
+            cost = {"seconds": 1.0, "examples": 1, "steps": 1}
+            result = {"row": "good", "seed": 0, "validation_knn": value, "cost": cost, "format_version": 1}
+            (tmp_path / f"good-trial-{i}.json").write_text(json.dumps(result))
+        text = section("a/study", study, Store(tmp_path))
+        assert ("the best is at the edge of what was tried" in text) is told
+
+
 def test_one_seed_decides_nothing_and_says_so(tmp_path: Path) -> None:
     plant(tmp_path, "good", [0.95], [0.010])
     plant(tmp_path, "bad", [0.50], [0.010])

@@ -1,24 +1,24 @@
 """Results: what is kept of a finished run, two small files that a table can be drawn from at any time.
 
-results/STUDY/ROW-SEED.json    scores, cost, live curve, environment
-results/STUDY/ROW-SEED.yaml    the complete recipe
-results/STUDY/ROW-trial-I.json what a trial gave on validation
+results/STUDY/ROW-SEED.json     scores, cost, live curve, environment
+results/STUDY/ROW-trial-I.json  what a trial gave on validation
+results/STUDY/*.yaml            the complete recipe of each
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from diabolo.errors import UserError
 from diabolo.evaluation.suite import representations
 from diabolo.files import write_json, write_text
-from diabolo.recipe import from_yaml
+from diabolo.recipe import Recipe, departs, from_yaml
 from diabolo.run import Run
-from diabolo.studies.study import Job, Study
+from diabolo.studies.study import Job, Settings, Study
 from diabolo.tuning.criteria import CRITERIA
 
 FORMAT_VERSION = 1
@@ -63,56 +63,56 @@ class Store:
         self.folder = folder
 
     def has(self, job: Job) -> bool:
+        """Whether a job has a result, be it of other settings."""
         return self._path(job).exists()
 
-    def keep_trial(self, study: Study, job: Job, run: Run, value: float) -> None:
-        """Keep what a trial gave on validation, by the study's criterion."""
-        assert job.trial is not None
-        tried = study.rows[job.row].tried[job.trial]
-        self._write(job, {"settings": tried, f"validation_{study.by}": value, "cost": asdict(cost_of(run))})
+    def current(self, study: Study, job: Job) -> bool:
+        """Whether a job has a result, of what the study asks for now."""
+        return self.has(job) and self.outdated(study, job) is None
+
+    def outdated(self, study: Study, job: Job) -> str | None:
+        """In what a kept result departs from what the study asks for now: "training.epochs = 5, not 6"."""
+        path = self._path(job).with_suffix(".yaml")
+        if not path.exists():
+            return "its recipe was not kept"
+        if job.trial is not None and _found_by(study) not in self._read(job):
+            return f"not judged by {study.by}"
+        try:
+            asked = study.recipe(job, {} if job.trial is not None else self.chosen(study, job.row))
+            return departs(from_yaml(path.read_text("utf-8"), str(path)), asked, scored=job.trial is None)
+        except UserError as error:  # keys that recipes had once; every trial failed
+            return str(error)
 
     def keep(self, job: Job, run: Run) -> None:
         """Keep a scored run."""
-        write_text(self.folder / f"{job.name}.yaml", run.recipe.to_yaml())
         environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
-        self._write(
-            job,
-            {
-                "cost": asdict(cost_of(run)),
-                "environment": environment,
-                "curve": curve_of(run),
-                "scores": run.scores,
-            },
-        )
+        found = {"environment": environment, "curve": curve_of(run), "scores": run.scores}
+        self._write(job, run.recipe, {"cost": asdict(cost_of(run))} | found)
 
-    def lacking(self, study: Study, job: Job) -> list[dict[str, Any]]:
-        """The measures that a study has come to ask for since a run of it was kept."""
-        if job.trial is not None:
-            return []
-        known = self._read(job)["scores"]["encoder"].get("measures", {})
-        asked = study.recipe(job, self.chosen(study, job.row)).evaluation.measures or []
-        return [spec for spec in asked if spec["name"] not in known]
+    def keep_trial(self, study: Study, job: Job, run: Run, value: float) -> None:
+        """Keep what a trial gave on validation by the study's criterion."""
+        self._write(job, run.recipe, {_found_by(study): value, "cost": asdict(cost_of(run))})
 
-    def add(self, study: Study, job: Job, measures: Mapping[str, Any]) -> None:
-        """Put further measures beside those of a kept run, in its recipe as well."""
-        values, path = self._read(job), self.folder / f"{job.name}.yaml"
-        entry = values["scores"]["encoder"]
-        entry["measures"] = entry.get("measures", {}) | measures
-        recipe = from_yaml(path.read_text("utf-8"), str(path))
-        asked = study.recipe(job, self.chosen(study, job.row)).evaluation.measures
-        write_text(path, replace(recipe, evaluation=replace(recipe.evaluation, measures=asked)).to_yaml())
-        write_json(self._path(job), values)
+    def keep_failed(self, study: Study, job: Job, why: str) -> None:
+        """Keep that a trial's settings could not be trained: it is not tried again, and never chosen."""
+        self._write(job, study.recipe(job, {}), {_found_by(study): None, "failed": why})
 
     def chosen(self, study: Study, row: str) -> dict[str, Any]:
-        """The settings of the row's best trial, the first among equals; none where it has no trials."""
-        found = self.trials(study, row)
+        """The settings of the row's best trial, the first among equals; none where it has no trials.
+
+        Raises `UserError` where all of them failed.
+        """
+        trials = self.trials(study, row)
+        found = [(settings, value) for settings, value in trials if value is not None]
+        if trials and not found:
+            raise UserError(f"{self.folder}: every trial of {row} failed, so there is nothing to choose from")
         best = max if CRITERIA[study.by].rises else min
         return best(found, key=lambda trial: trial[1])[0] if found else {}
 
     def ready(self, study: Study, job: Job) -> bool:
         """Whether the trials that a job depends on are done."""
         trials = len(study.rows[job.row].tried)
-        return job.trial is not None or all(self.has(Job(job.row, 0, i)) for i in range(trials))
+        return job.trial is not None or all(self.current(study, Job(job.row, 0, i)) for i in range(trials))
 
     def results(self, study: Study) -> list[Result]:
         """The finished runs, in the order of the rows."""
@@ -125,27 +125,22 @@ class Store:
                     found.append(Result(name, seed, Cost(**values["cost"]), *kept))
         return found
 
-    def trials(self, study: Study, row: str) -> list[tuple[dict[str, Any], float]]:
-        """The row's finished trials: settings, and what each gave on validation.
-
-        Raises `UserError` for one that was of other settings.
-        """
-        found = []
-        for i, settings in enumerate(study.rows[row].tried):
-            if self.has(job := Job(row, 0, i)):
-                values = self._read(job)
-                if values.get("settings", settings) != settings:
-                    raise UserError(f"{self._path(job)}: of other settings: remove it to run the trial again")
-                found.append((settings, values[f"validation_{study.by}"]))
-        return found
+    def trials(self, study: Study, row: str) -> list[tuple[Settings, float | None]]:
+        """The row's finished trials: settings, and what each gave on validation, None where it failed."""
+        return [
+            (settings, self._read(job).get(_found_by(study)))
+            for i, settings in enumerate(study.rows[row].tried)
+            if self.has(job := Job(row, 0, i))
+        ]
 
     def _path(self, job: Job) -> Path:
         return self.folder / f"{job.name}.json"
 
-    def _write(self, job: Job, values: dict[str, Any]) -> None:
-        write_json(
-            self._path(job), {"row": job.row, "seed": job.seed} | values | {"format_version": FORMAT_VERSION}
-        )
+    def _write(self, job: Job, recipe: Recipe, values: dict[str, Any]) -> None:
+        """The recipe first: a result is there when its figures are."""
+        path, head = self._path(job), {"row": job.row, "seed": job.seed}
+        write_text(path.with_suffix(".yaml"), recipe.to_yaml())
+        write_json(path, head | values | {"format_version": FORMAT_VERSION})
 
     def _read(self, job: Job) -> dict[str, Any]:
         path = self._path(job)
@@ -156,6 +151,11 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError):
             pass
         raise UserError(f"{path}: damaged, or of another version: remove it to run it again")
+
+
+def _found_by(study: Study) -> str:
+    """The key of what a trial gave."""
+    return f"validation_{study.by}"
 
 
 def cost_of(run: Run) -> Cost:

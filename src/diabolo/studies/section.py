@@ -8,23 +8,12 @@ from statistics import median
 
 from diabolo.evaluation.suite import representations
 from diabolo.studies.results import Result, Store
-from diabolo.studies.study import Row, Settings, Study
+from diabolo.studies.study import PICTURES, Job, Row, Settings, Study
 from diabolo.studies.table import REFERENCES, Judged, Line, StudyTable, table_of
 from diabolo.tuning.criteria import CRITERIA, Criterion
 
-PICTURES = {
-    "curves": "kNN accuracy on validation by images encoded",
-    "losses": "Loss on train by images encoded",
-    "style": "R² of each change, by method",
-    "reconstructions": "Test images, and what each decoder makes of their codes",
-    "samples": "Samples of each row",
-    "denoised": "Original, noisy and denoised",
-    "similarity": "Cosines between representations of views",
-    "latents": "Representations of test images: PCA and t-SNE",
-    "confusion": "Confusion on test",
-}
 COSTS = ("images encoded", "steps", "training")
-BOLD = "Bold: the best of a column, and what its seeds cannot tell from it."
+BOLD = "Bold: what no other row is ahead of by more than the seeds can tell."
 
 
 def section(name: str, study: Study, store: Store, pictures: Sequence[Path] = ()) -> str:
@@ -36,26 +25,43 @@ def section(name: str, study: Study, store: Store, pictures: Sequence[Path] = ()
         study.about.strip(),
         f"    diabolo reproduce {name}",
         _markdown(table),
-        " ".join([*_footnotes(table), *_projected(study, results)]),
+        " ".join([*_footnotes(table), *_projected(study, results), *_outdated(study, store)]),
         "\n".join(f"- **failed**: {sentence}." for sentence in table.failed),
         _choices(study, store),
         "\n".join(_claim(claim) for claim in table.claims),
-        "\n\n".join(_picture(path) for path in pictures),
+        "\n\n".join(_picture(study, path) for path in pictures),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def claims(study: Study, store: Store) -> list[str]:
+def claims(study: Study, store: Store) -> str:
     """What is claimed of a study, a line each with the word on it; of one without results nothing."""
-    results = store.results(study)
-    judged = table_of(study, results).claims if results else ()
-    return [f"- **{claim.word}**: {claim.says}" for claim in judged]
+    table = table_of(study, store.results(study))
+    if not table.claims or not any(line.seeds for line in table.lines):
+        return ""
+    lines = [f"- **{claim.word}**: {claim.says}" for claim in table.claims]
+    return "\n".join([f"{study.title} ({_extent(table)}):", "", *lines, ""])
 
 
-def _picture(path: Path) -> str:
+def _extent(table: StudyTable) -> str:
+    """Seeds, and shares of the recipes' budgets: from what the words on claims come."""
+    seeds = sorted({line.seeds for line in table.lines if line.seeds and not line.reference})
+    shares = sorted({line.budget for line in table.lines if line.budget is not None and line.seeds})
+    texts = [f"{_range([str(n) for n in seeds])} seed{'s' * (seeds[-1] > 1)}"]
+    if shares:
+        texts.append(f"{_range([f'{100 * share:.3g}' for share in shares])} % of the recipes' budgets")
+    return ", ".join(texts)
+
+
+def _range(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{texts[0]} to {texts[-1]}"
+
+
+def _picture(study: Study, path: Path) -> str:
     """With what is seen in it: a picture of one row is named KIND-ROW-SEED."""
-    kind, _, row = path.stem.partition("-")
-    caption = f"{PICTURES[kind]}{', ' * bool(row)}{row}"
+    kind, _, job = path.stem.partition("-")
+    rows = {Job(row, 0).name: row for row in study.rows}
+    caption = PICTURES[kind] + (f": {rows.get(job, job)}" if job else "")
     return f"![{caption}]({path.as_posix()})\n\n*{caption}*"
 
 
@@ -68,20 +74,22 @@ def duration(seconds: float) -> str:
 
 def _markdown(table: StudyTable) -> str:
     shares = any(line.budget not in (None, 1) for line in table.lines)
-    head = ["", *table.titles, *["of the recipe's budget"] * shares, *COSTS, "seeds"]
+    costs = any(line.cost is not None for line in table.lines)
+    last = "seeds" if all(line.seeds for line in table.lines) else "seeds, or why not run"
+    head = ["", *table.titles, *["of the recipe's budget"] * shares, *COSTS * costs, last]
     rule = ["---", *["---:"] * (len(head) - 1)]
-    rows = [_cells(line, shares) for line in table.lines]
+    rows = [_cells(line, shares, costs) for line in table.lines]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
-def _cells(line: Line, shares: bool) -> list[str]:
+def _cells(line: Line, shares: bool, costs: bool) -> list[str]:
     name = f"*{line.name}*" if line.reference else line.name
     cells = [f"**{cell.text}**" if cell.best else cell.text for cell in line.cells]
     share = ["" if line.budget is None else f"{100 * line.budget:.3g} %"] * shares
     seeds = str(line.seeds) if line.seeds else line.unrun or "not run yet"
     if 0 < line.seeds < line.wanted:
         seeds += f" of {line.wanted}"
-    return [name, *cells, *share, *cost_cells(line), seeds]
+    return [name, *cells, *share, *(cost_cells(line) if costs else []), seeds]
 
 
 def cost_cells(line: Line) -> list[str]:
@@ -98,7 +106,8 @@ def _count(n: int) -> str:
 def _footnotes(table: StudyTable) -> list[str]:
     bold = [BOLD] if any(cell.best for line in table.lines for cell in line.cells) else []
     unreached = [f"{sentence}." for sentence in table.unreached]
-    machines = [f"Measured on {machine}." for machine in table.hardware]
+    precisions = [f"Trained in {' and '.join(table.precisions)}."] if table.precisions else []
+    machines = [*precisions, *(f"Measured on {machine}." for machine in table.hardware)]
     return [*bold, *unreached, *_extractors(table), *machines]
 
 
@@ -126,28 +135,59 @@ def _projected(study: Study, results: Sequence[Result]) -> list[str]:
     ]
 
 
+def _outdated(study: Study, store: Store) -> list[str]:
+    """Which results are not of what the study asks for now."""
+    found: dict[str, dict[str, None]] = {}  # row → why
+    for job in study.jobs():
+        if store.has(job) and (why := store.outdated(study, job)):
+            found.setdefault(job.row, {})[why] = None
+    rows = [f"{row} ({'; '.join(why)})" for row, why in found.items()]
+    return [f"Made with earlier settings, and made anew by the command: {', '.join(rows)}."] if rows else []
+
+
 def _choices(study: Study, store: Store) -> str:
     criterion, lines = CRITERIA[study.by], []
     for name, row in study.rows.items():
         trials = store.trials(study, name)
-        if trials and len(trials) == len(row.tried):
-            lines.append(
-                f"- {name}: {_settings(store.chosen(study, name))} ({_tried(row, trials, criterion)})"
-            )
+        if not trials or len(trials) < len(row.tried):
+            continue
+        if all(value is None for _, value in trials):
+            lines.append(f"- {name}: every trial failed")
+            continue
+        chosen = store.chosen(study, name)
+        edge = isinstance(row.trials, list) and _at_edge(chosen, row.trials)
+        tried = _tried(row, trials, criterion) + "; the best is at the edge of what was tried" * edge
+        lines.append(f"- {name}: {_settings(chosen)} ({tried})")
     return "\n".join([f"Chosen by {criterion.title}:", "", *lines]) if lines else ""
 
 
-def _tried(row: Row, trials: Sequence[tuple[Settings, float]], criterion: Criterion) -> str:
+def _at_edge(chosen: Settings, trials: Sequence[Settings]) -> bool:
+    """Whether a number that was varied is the least or the greatest that was tried, of three or more."""
+    for key, value in chosen.items():
+        grid = {trial[key] for trial in trials if key in trial}
+        numbers = all(isinstance(tried, int | float) for tried in grid)
+        if len(grid) > 2 and numbers and value in (min(grid), max(grid)):
+            return True
+    return False
+
+
+def _tried(row: Row, trials: Sequence[tuple[Settings, float | None]], criterion: Criterion) -> str:
     """What each trial gave, named by its values; of many that were drawn the best, median and worst."""
-    values = [criterion.scale * value for _, value in trials]
     if isinstance(row.trials, list):
         return "; ".join(
-            f"{', '.join(map(str, settings.values()))}: {value:#.3g}"
-            for (settings, _), value in zip(trials, values, strict=True)
+            f"{', '.join(map(str, settings.values()))}: {_figure(criterion, value)}"
+            for settings, value in trials
         )
+    values = [value for _, value in trials if value is not None]
     best, worst = sorted((min(values), max(values)), reverse=criterion.rises)
-    drawn = f"{len(values)} drawn from {row.trials.space}"
-    return f"{drawn}: best {best:#.3g}, median {median(values):#.3g}, worst {worst:#.3g}"
+    figures = zip(("best", "median", "worst"), (best, median(values), worst), strict=True)
+    failed = len(trials) - len(values)
+    drawn = f"{len(trials)} drawn from {row.trials.space}" + f", of which {failed} failed" * (failed > 0)
+    return f"{drawn}: {', '.join(f'{name} {_figure(criterion, value)}' for name, value in figures)}"
+
+
+def _figure(criterion: Criterion, value: float | None) -> str:
+    return "failed" if value is None else f"{criterion.scale * value:#.3g}"
 
 
 def _settings(settings: Settings) -> str:

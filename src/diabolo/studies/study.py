@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from diabolo.errors import UserError, unknown
 from diabolo.recipe import Recipe, compose, read_recipe
@@ -19,17 +19,18 @@ from diabolo.studies.columns import COLUMNS
 from diabolo.tuning.criteria import By
 from diabolo.tuning.space import SPACES, draws, space_from
 
-Picture = Literal[
-    "curves",
-    "losses",
-    "style",
-    "reconstructions",
-    "samples",
-    "denoised",
-    "similarity",
-    "latents",
-    "confusion",
-]
+# What `reproduce` can draw, and the caption below it.
+PICTURES = {
+    "curves": "kNN accuracy on validation by images encoded",
+    "losses": "Loss on train by images encoded",
+    "style": "R² of each change, by method",
+    "reconstructions": "Test images, and what each decoder makes of their codes",
+    "samples": "Samples of each row",
+    "denoised": "Original, noisy and denoised",
+    "similarity": "Cosines between representations of views",
+    "latents": "Representations of test images: PCA and t-SNE",
+    "confusion": "Confusion on test",
+}
 Settings = dict[str, Any]  # keys of the recipe with dots for depth → values
 
 
@@ -98,8 +99,7 @@ class Study:
     trials are chosen by.
 
     references: the row whose runs bring the reference rows (random encoder, PCA, raw pixels); by default the
-    first. columns: of `COLUMNS`. about: paragraphs below the title. pictures: what `reproduce`
-    draws of each row.
+    first. columns: of `COLUMNS`. about: paragraphs below the title. pictures: of `PICTURES`.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -114,7 +114,7 @@ class Study:
     references: str | None = None
     claims: list[Claim] = field(default_factory=list)
     about: str = ""
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
 
     def seeds_of(self, row: str) -> int:
         return self.rows[row].seeds or self.seeds
@@ -199,6 +199,9 @@ def study_from(values: Any, where: str) -> Study:
     for column in [*study.columns, *printed, *(c for claim in study.claims for c in claim.columns)]:
         if column not in COLUMNS:
             raise unknown("column", column, COLUMNS)
+    for picture in study.pictures:
+        if picture not in PICTURES:
+            raise unknown("picture", picture, PICTURES)
     claimed = [row for claim in study.claims for row in (*claim.rows, *claim.over)]
     for row in [*claimed, *([study.references] if study.references else [])]:
         if row not in study.rows:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from diabolo.evaluation.verdict import compare
 from diabolo.studies.columns import COLUMNS, Column
 from diabolo.studies.results import Cost, Result
 from diabolo.studies.statistics import Word, mean_and_deviation, paired, together
 from diabolo.studies.study import Claim, Job, Study
+from diabolo.tables import METHODS
 
 REFERENCES = {
     "random": "random encoder",
@@ -54,13 +55,15 @@ class Judged:
     """A claim, and what the seeds say of it."""
 
     says: str
-    word: Word
+    word: Word | Literal["not run"]
     differences: Sequence[str]
 
 
 @dataclass(frozen=True)
 class StudyTable:
-    """failed: a sentence for each row that is worse than the untrained encoder. unreached: one for each
+    """titles: of the columns in which there is something.
+
+    failed: a sentence for each row that is worse than the untrained encoder. unreached: one for each
     reference of the data alone, PCA or raw pixels, that is ahead of every row in some column.
     """
 
@@ -68,6 +71,7 @@ class StudyTable:
     lines: Sequence[Line]
     claims: Sequence[Judged]
     hardware: Sequence[str]
+    precisions: Sequence[str] = ()  # that rows were trained in
     failed: Sequence[str] = ()
     unreached: Sequence[str] = ()
     extractors: Sequence[str] = ()  # whose features Fréchet distances are in
@@ -76,17 +80,22 @@ class StudyTable:
 
 def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
     """Lay out what is finished. A row without results is shown as such."""
-    columns = [COLUMNS[name] for name in study.columns]
     entries = {name: {r.seed: r.scores for r in results if r.row == name} for name in study.rows}
     values = {
         name: {key: _read(COLUMNS[key], of) for key in (*study.columns, *_claimed(study))}
         for name, of in entries.items()
     }
+    shown = [
+        key
+        for key in study.columns
+        if any(of[key] for of in values.values()) or _of_references(COLUMNS[key], results)
+    ]
+    columns = [COLUMNS[key] for key in shown]
     published = [key for key in study.columns if any(key in row.published for row in study.rows.values())]
     lines = []
     for name, row in study.rows.items():
-        known = [Cell(_published(row.published.get(key), COLUMNS[key])) for key in published]
-        cells = [_cell(name, key, values) for key in study.columns]
+        known = [Cell(_published(row.published.get(key))) for key in published]
+        cells = [_cell(name, key, values) for key in shown]
         costs = [r.cost for r in results if r.row == name]
         cost = _mean_cost(costs) if costs else None
         done, share = (len(costs), study.seeds_of(name)), study.budget(name)
@@ -103,6 +112,7 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         lines,
         claims,
         hardware=sorted({_machine(r.environment) for r in results}),
+        precisions=sorted({study.recipe(Job(r.row, 0), {}).training.precision for r in results}),
         failed=_failed(study, columns, results),
         unreached=_unreached(study, results, values),
         extractors=sorted({r.extractor for r in results if r.extractor})
@@ -134,8 +144,9 @@ def _shown(values: BySeed, column: Column, best: bool = False) -> Cell:
     return Cell(text if deviation is None else f"{text} ± {column.show(deviation)}", best)
 
 
-def _published(value: float | None, column: Column) -> str:
-    return "–" if value is None else column.show(value)
+def _published(value: float | None) -> str:
+    """As it is printed in the source, to its own digits."""
+    return "–" if value is None else str(value).replace("-", "−")
 
 
 def _claimed(study: Study) -> Iterable[str]:
@@ -159,7 +170,7 @@ def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]]) -> Judged:
         against = "" if other is None else f" against {other}"
         word = f"{words[-1]}, one seed" if difference.seeds == 1 else words[-1]
         texts.append(f"{row}{against}, {column.title}: {mean}{half} ({word})")
-    return Judged(claim.says, together(words), texts)
+    return Judged(claim.says, together(words) if texts else "not run", texts)
 
 
 def _failed(study: Study, columns: Sequence[Column], results: Sequence[Result]) -> list[str]:
@@ -172,9 +183,9 @@ def _failed(study: Study, columns: Sequence[Column], results: Sequence[Result]) 
     for name in study.rows:
         own = {r.seed: r for r in results if r.row == name and r.seed in untrained}
         texts = []
-        for column in (
-            columns if own and _same_encoder(study, name, next(iter(untrained.values())).row) else ()
-        ):
+        for column in columns if own else ():
+            if not _untrained_twin(study, name, next(iter(untrained.values())).row, column):
+                continue
             mine, theirs = (
                 _read(column, {seed: of[seed].scores for seed in own}, which)
                 for of, which in ((own, "encoder"), (untrained, "random"))
@@ -208,9 +219,17 @@ def _unreached(
     return sentences
 
 
-def _same_encoder(study: Study, one: str, other: str) -> bool:
-    recipes = (study.recipe(Job(name, 0), {}) for name in (one, other))
-    return len({repr((recipe.data, recipe.encoder)) for recipe in recipes}) == 1
+def _untrained_twin(study: Study, row: str, other: str, column: Column) -> bool:
+    """Whether another row's network, untrained, is this row's as well: up to z with the same kind of head."""
+    recipes = [study.recipe(Job(name, 0), {}) for name in (row, other)]
+    same = len({repr((recipe.data, recipe.encoder)) for recipe in recipes}) == 1
+    if (column.space or recipes[0].evaluation.space) in ("h", "map"):
+        return same
+    return same and len({METHODS[recipe.method["name"]].path for recipe in recipes}) == 1
+
+
+def _of_references(column: Column, results: Sequence[Result]) -> bool:
+    return any(column.read(r.scores, name) is not None for r in results for name in r.references)
 
 
 def _clearly_behind(column: Column, own: Mapping[int, Result], untrained: Mapping[int, Result]) -> bool:

@@ -69,7 +69,11 @@ def compare(
             study = _within(seconds, study, folder, workers, Show(quiet))
         _claim(folder, study)
     store = Store(folder / "results")
-    share(study, store, folder / "runs", workers, quiet)
+    failure: UserError | None = None
+    try:
+        share(study, store, folder / "runs", workers, quiet)
+    except UserError as error:
+        failure = error
     table = table_of(study, store.results(study))
     show = Show(quiet)
     page = folder / "comparison.html"
@@ -77,6 +81,8 @@ def compare(
     for sentence in _verdict(study, table):
         show.note(sentence)
     show.note(f"comparison: {page}")
+    if failure is not None:  # the table shows what did come to its end
+        raise failure
     return table
 
 

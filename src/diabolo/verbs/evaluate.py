@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from diabolo.evaluation.suites import Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
 from diabolo.recipe import Evaluation, Recipe
+from diabolo.revision import revision
 from diabolo.run import Own, Run, default_device
 from diabolo.tables import MEASURES, PROBES
 from diabolo.training.loop import Feed
@@ -182,11 +182,6 @@ def _scores(
     return scores, partial(write_report, run, splits, scores, features, scored.predictions)
 
 
-def measure_run(run: Run, measures: Specs, show: Show) -> dict[str, Any]:
-    """What measures say of a run in its recipe's space, by name; its scores stay as they are."""
-    return _measured(measures, _trained(run, trained_on(run)), show)["measures"]
-
-
 def _trained(run: Run, splits: Splits, space: str | None = None) -> Subject:
     """A run's method as measures look at it. What decodes the recipe's space is kept with the run."""
     subject = subject_of(run.recipe, run.own, run.method, splits, space)
@@ -298,7 +293,7 @@ def _supervised(run: Run, splits: Splits, specs: Specs, space: str, show: Show) 
 
 def _key(splits: Splits, specs: Specs, seed: int) -> dict[str, Any]:
     """What every reference row depends on."""
-    return {"version": version("diabolo"), "digest": splits.digest(), "probes": specs, "seed": seed}
+    return {"revision": revision(), "digest": splits.digest(), "probes": specs, "seed": seed}
 
 
 def untrained(run: Run, splits: Splits) -> Method:

@@ -206,7 +206,8 @@ def _begun(
             recipe = _in_precision(recipe, run.recipe.training.precision)
         if differs := difference(run.recipe, recipe):
             raise UserError(
-                f"{found} was started with {differs}: resume with the same, or choose another --out"
+                f"{found} was started with {differs}: resume with the same, choose another --out, or "
+                "remove it"
             )
         if run.facts != facts:
             raise UserError(f"{found} was started with other data under the same name: choose another --out")

@@ -29,8 +29,8 @@ SHOWN = 12  # images in a row
 def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> None:
     """Draw what the study asks for, of the rows whose first run is at hand.
 
-    A picture of one row is drawn once. One of several stays as well, unless every row that can be run is at
-    hand: then there may be more of them than were drawn.
+    A picture of one row is drawn once a run. One of several stays as well, unless every row that can be run
+    is at hand: then there may be more of them than were drawn.
     """
     found = at_hand(study, runs)
     runnable = sum(not row.unrun for row in study.rows.values())
@@ -54,6 +54,11 @@ def at_hand(study: Study, runs: Path) -> dict[str, Run]:
     """The first run of each row, where its trained model is still there."""
     found = {name: runs / Job(name, 0).name for name in study.rows}
     return {name: Run.open(path) for name, path in found.items() if (path / "model.safetensors").exists()}
+
+
+def _lacks(picture: Path, run: Run) -> bool:
+    """Whether a picture is still to be drawn, or is of an earlier run."""
+    return not picture.exists() or picture.stat().st_mtime < (run.folder / "scores.json").stat().st_mtime
 
 
 def live_curves(results: Sequence[Result]) -> dict[str, list[Series]]:
@@ -136,7 +141,7 @@ def _from_report(kind: str, runs: dict[str, Run], folder: Path) -> None:
     """A figure of each run's report."""
     for run in runs.values():
         drawn, path = run.folder / "figures" / f"{kind}.png", folder / f"{kind}-{run.folder.name}.png"
-        if drawn.exists() and not path.exists():
+        if drawn.exists() and _lacks(path, run):
             write_bytes(path, drawn.read_bytes())
 
 
@@ -144,7 +149,7 @@ def _denoised(runs: dict[str, Run], folder: Path) -> None:
     """Original, noisy and denoised, of each row."""
     for run in runs.values():
         path = folder / f"denoised-{run.folder.name}.png"
-        if not path.exists():
+        if _lacks(path, run):
             with TemporaryDirectory() as scratch:
                 arrays: Arrays = denoise(run, n=SHOWN, out=scratch, quiet=True)
             names = ("original", "noisy", "denoised", "pca", "wiener")
@@ -157,5 +162,5 @@ def _similarity(runs: dict[str, Run], folder: Path) -> None:
     for run in runs.values():
         path = folder / f"similarity-{run.folder.name}.png"
         found = run.scores["encoder"].get("measures", {}).get("similarity")
-        if found and not path.exists():
+        if found and _lacks(path, run):
             write_bytes(path, save(similarity(np.array(found["matrix"]), found["each"]), "png"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diabolo.errors import unknown
+from diabolo.errors import UserError, several, unknown
 from diabolo.files import write_text
 from diabolo.studies.results import Store
 from diabolo.studies.section import claims, section
-from diabolo.studies.study import named_studies, read_study
+from diabolo.studies.study import PICTURES, named_studies, read_study
 from diabolo.verbs.illustrate import illustrate
 from diabolo.verbs.work import share
 
@@ -17,10 +17,22 @@ RESULTS, PAGE, RUNS = "results", "RESULTS.md", "runs"
 HEAD = """# Results
 
 Every table here is written by its command from the files under `results/`: `diabolo reproduce` renews the
-page, `diabolo reproduce NAME` first runs what is missing. Accuracies are percentages on test, mean ± standard
-deviation over seeds; every choice was made on validation. Images encoded are those that a gradient went
-through, every view counted; what a momentum encoder or a clustering looks at besides is not. *Held*, *not
-held* and *undecided* come from the 95 % interval of the paired difference over seeds.
+page, `diabolo reproduce NAME` first runs what is missing, which takes hours where a table is large.
+Accuracies are percentages on test, mean ± standard deviation over seeds; every choice was made on validation.
+
+- *h* is what the encoder gives, *z* the code or embedding behind it that the loss acts on; *rank* is the
+  effective rank of the scored space (RankMe).
+- *of the recipe's budget*: the images encoded, as a share of those of the named recipe, which has the
+  paper's. Images encoded are those that a gradient went through, every view counted; what a momentum encoder
+  or a clustering looks at besides is not.
+- *training* is wall time, in part on machines that did other work.
+- *random encoder* is the first row's network before training, its z included.
+"""
+CLAIMS = """## What is claimed, and what came of it
+
+The words are about our budgets, named behind each title, and not about the papers' own results. *Held* and
+*not held* where the 95 % interval of the paired difference over seeds (Student's) lies on one side of the
+margin; else *undecided*, as every claim of a single seed is.
 """
 
 
@@ -30,13 +42,21 @@ def reproduce(what: str | None = None, *, out: str | Path = ".", workers: int = 
     what: a paper ("simvae"), one of its tables ("simvae/mnist"), or None to write the page only.
     out: the folder of `results/`, `RESULTS.md` and `runs/`. Runs resume where they stopped.
     workers: processes that share the work; several machines can share it through a common folder as well.
+    What of a study fails stops nothing else: it is raised once the page is written.
     """
     out = Path(out)
+    failures = []
     for name in [] if what is None else studies_of(what):
         study, store, runs = read_study(name), Store(out / RESULTS / name), out / RUNS / name
-        share(study, store, runs, workers)
+        try:
+            share(study, store, runs, workers)
+        except UserError as error:
+            failures.append(f"{name}: {error}")
         illustrate(study, store, runs)
-    return write_page(out)
+    page = write_page(out)
+    if failures:
+        raise UserError(several(failures))
+    return page
 
 
 def studies_of(what: str) -> list[str]:
@@ -57,12 +77,16 @@ def write_page(out: Path) -> Path:
             missing.append(f"- {title}: `diabolo reproduce {name}`")
             continue
         if found := claims(study, store):
-            claimed.append("\n".join([f"{title}:", "", *found, ""]))
-        pictures = sorted(store.folder.glob("*.png"))
+            claimed.append(found)
+        pictures = sorted(path for path in store.folder.glob("*.png") if _kind(path) in PICTURES)
         sections.append(section(name, study, store, [path.relative_to(out) for path in pictures]))
     if claimed:
-        claimed.insert(0, "## What is claimed, and what came of it\n")
+        claimed.insert(0, CLAIMS)
     ending = ["\n".join(["## Not run yet", "", *missing]) + "\n"] if missing else []
     path = out / PAGE
     write_text(path, "\n".join([HEAD, *claimed, *sections, *ending]))
     return path
+
+
+def _kind(picture: Path) -> str:
+    return picture.stem.partition("-")[0]

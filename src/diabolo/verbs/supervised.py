@@ -6,7 +6,6 @@ import json
 import shutil
 from dataclasses import replace
 from hashlib import blake2b
-from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
@@ -20,6 +19,7 @@ from diabolo.evaluation.features import probe_images
 from diabolo.files import cache_folder
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Recipe, compose
+from diabolo.revision import revision
 from diabolo.run import Run
 from diabolo.verbs.console import Show
 from diabolo.verbs.sitting import train_run
@@ -85,5 +85,5 @@ def own_parts(recipe: Recipe) -> bool:
 
 
 def _shared(run: Run, recipe: Recipe) -> Path:
-    key = json.dumps([version("diabolo"), recipe.to_dict(), run.facts.digest])
+    key = json.dumps([revision(), recipe.to_dict(), run.facts.digest])
     return cache_folder() / "supervised" / blake2b(key.encode(), digest_size=16).hexdigest()
