@@ -40,7 +40,7 @@ def claims(study: Study, store: Store) -> str:
     if not table.claims or not any(line.seeds for line in table.lines):
         return ""
     lines = [f"- **{claim.word}**: {claim.says}" for claim in table.claims]
-    return "\n".join([f"{study.title} ({_extent(table)}):", "", *lines, ""])
+    return "\n".join([f"**{study.title}**, {_extent(table)}:", "", *lines, ""])
 
 
 def _extent(table: StudyTable) -> str:
