@@ -384,13 +384,19 @@ def reproduce(
         str | None,
         typer.Argument(metavar="PAPER[/TABLE]", help="See 'diabolo studies'; without it, only the page."),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="A share of each recipe's, such as 10% (100% is the paper's); by default the study's."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The folder of results/, RESULTS.md and runs/.")] = Path(),
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
 ) -> None:
     """Run a paper's tables and write RESULTS.md, published beside obtained."""
     from diabolo.verbs.reproduce import reproduce as run_reproduce
 
-    print(run_reproduce(what, out=out, workers=workers))
+    print(run_reproduce(what, budget=budget, out=out, workers=workers))
 
 
 @app.command()

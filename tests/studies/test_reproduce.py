@@ -12,9 +12,9 @@ from PIL import Image
 from diabolo.errors import UserError
 from diabolo.studies.results import Store
 from diabolo.studies.section import section
-from diabolo.studies.study import Job, Study, study_from
+from diabolo.studies.study import Job, Study, read_study, study_from
 from diabolo.verbs.illustrate import illustrate
-from diabolo.verbs.reproduce import studies_of, write_page
+from diabolo.verbs.reproduce import reproduce, studies_of, write_page
 from diabolo.verbs.work import share, work
 from tests.studies.planted import plant
 
@@ -292,6 +292,52 @@ def test_a_paper_stands_for_all_its_tables() -> None:
     assert studies_of("simvae/mnist") == ["simvae/mnist"]
     with pytest.raises(UserError, match="did you mean 'simvae'"):
         studies_of("simva")
+
+
+def test_a_study_at_a_share_of_its_recipes_budgets_trains_as_many_images() -> None:
+    study = read_study("simvae/mnist")
+    at = study.at(0.05)
+    assert study.budget("SimVAE") == 0.0025
+    assert study.budget("VAE") == 0.025
+    assert {at.budget(row) for row in at.rows} == {0.05}
+    assert at.recipe(Job("SimVAE", 0), {}).training.epochs == 20
+    assert at.recipe(Job("VAE", 0, 1), {}).training.epochs == 20  # trials as well
+    assert at.title == f"{study.title}, at 5 % of the recipes' budgets"
+    transfer = read_study("mancini/transfer").at(0.01)
+    assert transfer.recipe(Job("untrained encoder", 0), {}).training.epochs == 0
+
+
+def test_a_table_at_another_budget_stands_beside_the_study_s_own(tmp_path: Path, monkeypatch) -> None:
+    asked = []
+
+    def planting(study: Study, store: Store, runs: Path, workers: int) -> None:
+        asked.append((study.recipe(Job("VAE, 20 epochs", 0), {}).training.epochs, runs))
+        plant(store.folder, "VAE, 20 epochs", [0.9], [0.01])
+
+    monkeypatch.setattr("diabolo.verbs.reproduce.share", planting)
+    reproduce("mancini/vae", out=tmp_path)
+    text = reproduce("mancini/vae", budget="50%", out=tmp_path).read_text()
+    assert asked == [(20, tmp_path / "runs/mancini/vae"), (10, tmp_path / "runs/mancini/vae@50")]
+    assert "    diabolo reproduce mancini/vae\n" in text
+    assert "    diabolo reproduce mancini/vae --budget 50%\n" in text
+    assert "Fashion-MNIST, at 50 % of the recipes' budgets" in text
+    assert write_page(tmp_path).read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("what", "budget", "words"),
+    [
+        ("mancini/vae", "half", "--budget half: write a share"),
+        ("mancini/vae", "-3%", "--budget -3%: write a share"),
+        ("mancini/vae", "20m", "--budget 20m: write a share"),
+        ("hare/subspace", "10%", "no row of hare/subspace has a recipe"),
+        (None, "10%", "name the paper or the table"),
+    ],
+)
+def test_a_budget_that_cannot_be_had_is_refused(what: str, budget: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=words):
+        reproduce(what, budget=budget, out=tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_page_begins_with_what_came_of_the_claims(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -132,6 +132,23 @@ class Study:
             return None
         passes = [recipe.training.epochs * recipe.encodings for recipe in (ours, published)]
         return passes[0] / passes[1]
+
+    @property
+    def scales(self) -> bool:
+        """Whether any row can be given another share of its recipe's budget."""
+        return any(self.budget(name) for name in self.rows)
+
+    def at(self, share: float) -> Study:
+        """The study with that share of each named recipe's budget, to the nearest epoch, one at least.
+
+        Rows that have no such budget, see `budget`, or are not trained, stay as they are.
+        """
+        rows = dict(self.rows)
+        for name, row in self.rows.items():
+            if own := self.budget(name):
+                epochs = max(1, round(share / own * self.recipe(Job(name, 0), {}).training.epochs))
+                rows[name] = replace(row, settings=row.settings | {"training.epochs": epochs})
+        return replace(self, rows=rows, title=f"{self.title}, at {100 * share:g} % of the recipes' budgets")
 
     def jobs(self) -> Iterator[Job]:
         """Every run of the study, trials before what depends on them, one seed of all rows after another."""

@@ -8,11 +8,12 @@ from diabolo.errors import UserError, several, unknown
 from diabolo.files import write_text
 from diabolo.studies.results import Store
 from diabolo.studies.section import claims, section
-from diabolo.studies.study import PICTURES, named_studies, read_study
+from diabolo.studies.study import PICTURES, Study, named_studies, read_study
 from diabolo.verbs.illustrate import illustrate
 from diabolo.verbs.work import share
 
 RESULTS, PAGE, RUNS = "results", "RESULTS.md", "runs"
+AT = "@"  # in the folder of a study at another budget, before the percentage
 
 HEAD = """# Results
 
@@ -36,18 +37,22 @@ margin; else *undecided*, as every claim of a single seed is.
 """
 
 
-def reproduce(what: str | None = None, *, out: str | Path = ".", workers: int = 1) -> Path:
+def reproduce(
+    what: str | None = None, *, budget: str | None = None, out: str | Path = ".", workers: int = 1
+) -> Path:
     """Run what is missing of a paper's studies, and write `RESULTS.md` from all results there are.
 
     what: a paper ("simvae"), one of its tables ("simvae/mnist"), or None to write the page only.
+    budget: the share of each named recipe's own, such as "10%"; "100%" is the paper's. By default what each
+    study says. A table at another budget stands beside the study's own.
     out: the folder of `results/`, `RESULTS.md` and `runs/`. Runs resume where they stopped.
     workers: processes that share the work; several machines can share it through a common folder as well.
     What of a study fails stops nothing else: it is raised once the page is written.
     """
     out = Path(out)
     failures = []
-    for name in [] if what is None else studies_of(what):
-        study, store, runs = read_study(name), Store(out / RESULTS / name), out / RUNS / name
+    for name, study in _asked(what, budget).items():
+        store, runs = Store(out / RESULTS / name), out / RUNS / name
         try:
             share(study, store, runs, workers)
         except UserError as error:
@@ -68,24 +73,66 @@ def studies_of(what: str) -> list[str]:
     return found
 
 
+def _asked(what: str | None, budget: str | None) -> dict[str, Study]:
+    """The studies to run, by the folders of their results."""
+    if what is None:
+        if budget is not None:
+            raise UserError("--budget: name the paper or the table to run at it")
+        return {}
+    studies = {name: read_study(name) for name in studies_of(what)}
+    if budget is None:
+        return studies
+    percent = _percent(budget)
+    found = {
+        f"{name}{AT}{percent:g}": study.at(percent / 100) for name, study in studies.items() if study.scales
+    }
+    if not found:
+        raise UserError(f"--budget: no row of {what} has a recipe whose budget could be shared: leave it out")
+    return found
+
+
+def _percent(budget: str) -> float:
+    try:
+        percent = float(budget.removesuffix("%")) if budget.endswith("%") else 0.0
+    except ValueError:
+        percent = 0.0
+    if not 0 < percent <= 1000:
+        raise UserError(f"--budget {budget}: write a share of the recipe's, for example 10% or 100%")
+    return percent
+
+
 def write_page(out: Path) -> Path:
     """Write `RESULTS.md` from the result files: studies without any are listed by their command."""
     sections, missing, claimed = [], [], []
     for name, title in named_studies().items():
-        study, store = read_study(name), Store(out / RESULTS / name)
-        if not store.results(study) and any(not row.unrun for row in study.rows.values()):
-            missing.append(f"- {title}: `diabolo reproduce {name}`")
-            continue
-        if found := claims(study, store):
-            claimed.append(found)
-        pictures = sorted(path for path in store.folder.glob("*.png") if _kind(path) in PICTURES)
-        sections.append(section(name, study, store, [path.relative_to(out) for path in pictures]))
+        studies = {name: read_study(name)} | _at_other_budgets(name, out)
+        for folder, study in studies.items():
+            store, command = Store(out / RESULTS / folder), f"{name}{_option(folder)}"
+            if not store.results(study) and any(not row.unrun for row in study.rows.values()):
+                missing.append(f"- {title}: `diabolo reproduce {command}`")
+                continue
+            if found := claims(study, store):
+                claimed.append(found)
+            pictures = sorted(path for path in store.folder.glob("*.png") if _kind(path) in PICTURES)
+            sections.append(section(command, study, store, [path.relative_to(out) for path in pictures]))
     if claimed:
         claimed.insert(0, CLAIMS)
     ending = ["\n".join(["## Not run yet", "", *missing]) + "\n"] if missing else []
     path = out / PAGE
     write_text(path, "\n".join([HEAD, *claimed, *sections, *ending]))
     return path
+
+
+def _at_other_budgets(name: str, out: Path) -> dict[str, Study]:
+    """Of a study, what was run at shares of the recipes' budgets, the least first."""
+    folders = [path.name for path in (out / RESULTS / name).parent.glob(f"{Path(name).name}{AT}*")]
+    shares = sorted(float(folder.partition(AT)[2]) for folder in folders)
+    return {f"{name}{AT}{percent:g}": read_study(name).at(percent / 100) for percent in shares}
+
+
+def _option(folder: str) -> str:
+    _, at, percent = folder.partition(AT)
+    return f" --budget {percent}%" if at else ""
 
 
 def _kind(picture: Path) -> str:
