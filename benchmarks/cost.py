@@ -369,7 +369,7 @@ def draw_panel(axes: Axes, curve: Curve, what: str, x: np.ndarray, y: np.ndarray
     middle = np.sqrt(y.max() * y.min())
     half = 10 ** (max(decades, 1) / 2 + 0.15)
     axes.set_ylim(middle / half, middle * half)
-    axes.set_xticks(x, [f"{value:.0f}".replace("000", "k") for value in x])
+    axes.set_xticks(x, [f"{v:.0f}" if v % 1000 else f"{v / 1000:.0f}k" for v in x])
     axes.yaxis.set_major_locator(LogLocator(subs=(1,) if decades > 1.3 else (1, 2, 5)))
     axes.yaxis.set_major_formatter(EngFormatter(unit))
     for axis in (axes.xaxis, axes.yaxis):
