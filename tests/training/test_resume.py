@@ -1,6 +1,7 @@
 """A training that was killed and resumed ends like one that never stopped."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -9,9 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from diabolo.errors import UserError
 from diabolo.files import read_tensors
 from diabolo.run import Run
 from diabolo.verbs.fit import fit
@@ -109,3 +112,16 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     before = (run.folder / "model.safetensors").stat().st_mtime_ns
     fit(recipe=recipe, out=tmp_path / "run", resume=True, evaluate=False, quiet=True)
     assert (run.folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_run_is_resumed_on_the_data_it_was_started_with_and_no_other(tmp_path: Path) -> None:
+    recipe = digits_recipe("ae", "training.epochs=1").to_dict() | {"data": {"name": "custom"}}
+    x = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
+    run = fit(x, recipe=recipe, out=tmp_path / "run", evaluate=False, quiet=True)
+    with pytest.raises(UserError, match="was started with other data under the same name"):
+        fit(255 - x, recipe=recipe, out=tmp_path / "run", resume=True, evaluate=False, quiet=True)
+    values = json.loads((run.folder / "data.json").read_text())
+    values["mean"] = [math.nextafter(values["mean"][0], 1)]  # as another machine may sum it
+    (run.folder / "data.json").write_text(json.dumps(values))
+    again = fit(x, recipe=recipe, out=tmp_path / "run", resume=True, evaluate=False, quiet=True)
+    assert list(again.facts.mean) == values["mean"]

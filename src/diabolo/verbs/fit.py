@@ -44,7 +44,7 @@ from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
 
 T = TypeVar("T")
-Begun = tuple[Path, str]  # the folder of a run, and its precision
+Begun = tuple[Path, str, Facts]  # the folder of a run, its precision, and what it knows of its data
 
 
 @flushed_denormals()
@@ -103,9 +103,8 @@ def fit(
         show.note(note)
     with blaming_settings():
         composed = complete_for(composed, splits.train.shape)
-    facts = facts_of(splits)
-    folder, precision = _once(
-        fabric, lambda: _begun(composed, splits, facts, out, resume, own, fabric.device, show)
+    folder, precision, facts = _once(
+        fabric, lambda: _begun(composed, splits, facts_of(splits), out, resume, own, fabric.device, show)
     )
     if composed.training.precision == "auto":
         composed = _in_precision(composed, precision)
@@ -209,9 +208,9 @@ def _begun(
                 f"{found} was started with {differs}: resume with the same, choose another --out, or "
                 "remove it"
             )
-        if run.facts != facts:
+        if run.facts.digest != facts.digest:
             raise UserError(f"{found} was started with other data under the same name: choose another --out")
-        return found, recipe.training.precision
+        return found, recipe.training.precision, run.facts  # another machine may round the mean otherwise
     with alone():
         _check(recipe, splits, facts, own, device)
         if recipe.init is not None:
@@ -229,7 +228,7 @@ def _begun(
             if out is not None:
                 raise
         else:
-            return folder, recipe.training.precision
+            return folder, recipe.training.precision, facts
     raise AssertionError("names do not end")
 
 
