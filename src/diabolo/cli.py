@@ -417,10 +417,10 @@ def methods() -> None:
 
 @app.command()
 def datasets() -> None:
-    """List the data sets that can be named."""
+    """List the data sets that can be named, and whose they are."""
     from diabolo.data.catalog import CATALOG
 
-    _list({name: entry.summary for name, entry in CATALOG.items()})
+    _list({name: f"{entry.summary}; {entry.source}" for name, entry in CATALOG.items()})
 
 
 @app.command()

@@ -49,7 +49,7 @@ GARMENTS = (
 CATALOG: Mapping[str, DataSetEntry] = {
     "digits": DataSetEntry(
         "diabolo.data.layouts:digits",
-        "1,797 handwritten digits, 8×8 grey; comes with scikit-learn, nothing to download",
+        "1,797 handwritten digits, 8×8 grey; with scikit-learn, nothing to download",
         classes=DIGITS,
         source="https://archive.ics.uci.edu/dataset/80 (Alpaydin & Kaynak 1998), CC BY 4.0",
     ),
