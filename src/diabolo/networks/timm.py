@@ -116,5 +116,5 @@ def _timm() -> ModuleType:
     try:
         import timm
     except ImportError:
-        raise UserError("timm's models need the package timm: pip install 'diabolo[timm]'") from None
+        raise UserError("timm's models need the package timm: pip install timm") from None
     return timm

@@ -138,7 +138,7 @@ def require_optuna() -> None:
     try:
         import optuna  # noqa: F401
     except ImportError:
-        raise UserError("search needs the package optuna: pip install 'diabolo[search]'") from None
+        raise UserError("search needs the package optuna: pip install optuna") from None
 
 
 def _storage(store: str) -> Any:
