@@ -344,4 +344,4 @@ def test_a_timm_model_is_scored_by_its_name(
     assert "unknown timm model 'nothing'" in refused(capsys, "timm:nothing", "--data", "digits")
     assert "trained_cnn: of which data?" in refused(capsys, "timm:trained_cnn")
     monkeypatch.setitem(sys.modules, "timm", None)
-    assert "pip install 'diabolo[timm]'" in refused(capsys, *arguments)
+    assert "pip install timm" in refused(capsys, *arguments)
