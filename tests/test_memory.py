@@ -46,7 +46,7 @@ def test_too_little_memory_is_one_line_with_what_to_do(
 def test_what_did_not_fit_is_let_go_while_that_is_still_being_said() -> None:
     held = []
 
-    @memory.enough_to_train()
+    @memory.enough(memory.TO_TRAIN)
     def step() -> None:
         activations = torch.zeros(3)
         held.append(ref(activations))

@@ -13,6 +13,10 @@ class SettingsError(UserError):
     """The settings cannot be trained, however often they are tried: others are needed."""
 
 
+class MemoryTooSmallError(SettingsError):
+    """The settings do not fit into a device's memory, or what others leave of it."""
+
+
 class Interrupted(Exception):  # noqa: N818 - it is a wish, not an error
     """The user asked for a stop; everything up to the last step is in a checkpoint."""
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
-from diabolo.errors import SettingsError
+from diabolo.errors import MemoryTooSmallError
 
+TO_TRAIN = "lower training.batch_size; training.accumulate, raised by as much, keeps the examples of a step"
+TO_SCORE = "score by fewer probes and measures, or go on with --resume --accelerator cpu"
 SHARE = 4  # of what is free, a quarter is for pixels: splitting them takes another, half is for the work
 CGROUPS = (  # the limit, what is taken of it, and how much of that is cached files, which give way
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
@@ -39,16 +41,13 @@ def resides(size: int, resident: bool | None) -> bool:
 
 
 @contextmanager
-def enough_to_train() -> Iterator[None]:
-    """Raise `SettingsError`, which says what to do, where a device's memory does not hold the training."""
+def enough(advice: str) -> Iterator[None]:
+    """Raise `MemoryTooSmallError`, which says what to do, where a device's memory does not hold the work."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         traceback.clear_frames(error.__traceback__)  # it would keep what they hold of that memory
-        raise SettingsError(
-            f"{str(error).partition('.')[0]}: lower training.batch_size; training.accumulate, raised by as "
-            "much, keeps the examples of a step"
-        ) from None
+        raise MemoryTooSmallError(f"{str(error).partition('.')[0]}: {advice}") from None
 
 
 def _free_on(device: torch.device) -> int:

@@ -214,27 +214,19 @@ def difference(old: Recipe, new: Recipe) -> str | None:
     return _difference(old.to_dict(), new.to_dict())
 
 
-def departs(kept: Recipe, asked: Recipe, scored: bool = True) -> str | None:
-    """`difference` of a complete recipe from one that leaves open what the data and the machine decide.
+def departs(kept: Recipe, asked: Recipe, shape: tuple[int, ...] | None, scored: bool = True) -> str | None:
+    """`difference` of the recipe of a run from one that leaves open what its data and its machine decide.
 
-    scored: count how a run is scored as well, and not only how it is trained and watched meanwhile.
+    shape: of the data; None where the kept recipe was never completed. scored: count how a run is scored as
+    well, and not only how it is trained and watched meanwhile.
     """
-    views = {
-        key: replace(new, transforms=old.transforms)
-        for key, old, new in (
-            ("views", kept.views, asked.views),
-            ("local_views", kept.local_views, asked.local_views),
-        )
-        if old is not None and new is not None and isinstance(new.transforms, str)
-    }
-    encoder, decoder = asked.encoder or kept.encoder, asked.decoder or kept.decoder
+    asked = asked if shape is None else complete_for(asked, shape)
     training, evaluation = asked.training, asked.evaluation
     if training.precision == "auto":
         training = replace(training, precision=kept.training.precision)
     if not scored:
-        evaluation = replace(kept.evaluation, live=evaluation.live)
-    decided: dict[str, Any] = views | {"training": training, "evaluation": evaluation}
-    return difference(kept, replace(asked, encoder=encoder, decoder=decoder, **decided))
+        evaluation = replace(kept.evaluation, live=evaluation.live, space=evaluation.space)
+    return difference(kept, replace(asked, training=training, evaluation=evaluation))
 
 
 def read_recipe(name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:

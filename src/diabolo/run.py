@@ -36,7 +36,7 @@ from diabolo.files import read_tensors, write_json, write_tensors, write_text
 from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method, facts_from
 from diabolo.recipe import Evaluation, Recipe, from_yaml
-from diabolo.revision import revision
+from diabolo.revision import REVISION
 from diabolo.views.base import View
 from diabolo.views.pipeline import Pipeline, build_pipelines
 
@@ -249,7 +249,7 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "packages": {name: version(name) for name in packages},
-        "revision": revision(),
+        "revision": REVISION,
     }
 
 

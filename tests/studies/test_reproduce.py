@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diabolo.errors import UserError
+from diabolo.errors import MemoryTooSmallError, UserError
 from diabolo.studies.results import Store
 from diabolo.studies.section import section
 from diabolo.studies.study import Job, Study, read_study, study_from
+from diabolo.verbs import work as work_module
 from diabolo.verbs.illustrate import illustrate
 from diabolo.verbs.reproduce import reproduce, studies_of, write_page
 from diabolo.verbs.work import share, work
-from tests.studies.planted import plant
+from tests.studies.planted import plant, plant_trials
 
 VALUES: dict[str, Any] = {
     "title": "Two autoencoders on digits",
@@ -152,15 +153,108 @@ def test_trials_may_be_drawn_from_a_space_and_judged_by_reconstruction(tmp_path:
     assert f"3 drawn from mancini-ae: best {min(errors):#.3g}, median {middle:#.3g}, worst" in text
 
 
-def test_a_trial_of_other_settings_is_not_taken_for_this_one(study: Study, tmp_path: Path) -> None:
-    store = Store(tmp_path / "results")
-    work(study, store, tmp_path / "runs", quiet=True)
+def test_a_trial_of_other_settings_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    rows = {"VAE": {"method": "vae", "trials": [{"method.latent": 2}, {"method.latent": 8}]}}
+    study = study_from(VALUES | {"rows": rows}, "digits")
+    store = Store(tmp_path)
+    plant_trials(store, study, "VAE", [0.9, 0.6])
+    assert store.chosen(study, "VAE") == {"method.latent": 2}
+    for first, second in ((3, 8), (8, 2)):
+        trials = [{"method.latent": first}, {"method.latent": second}]
+        other = study_from(VALUES | {"rows": {"VAE": {"method": "vae", "trials": trials}}}, "digits")
+        assert store.outdated(other, Job("VAE", 0, 0)) == f"method.latent = 2, not {first}"
+        assert not store.ready(other, Job("VAE", 0))
+        assert "Chosen by" not in section("a/study", other, store)
+    by_rank = study_from(VALUES | {"rows": rows, "by": "rank"}, "digits")
+    assert store.outdated(by_rank, Job("VAE", 0, 0)) == "not judged by rank"
+    assert store.chosen(by_rank, "VAE") == {}
+
+
+@pytest.mark.parametrize(
+    ("shared", "why"),
+    [
+        ({"views.transforms": "simvae"}, "another views.transforms"),
+        ({"encoder": {"name": "mlp", "widths": [32]}}, "encoder.widths = [16], not [32]"),
+        ({"encoder": "conv"}, "encoder.name = 'mlp', not 'conv'"),
+        ({"evaluation.space": "h"}, "evaluation.space = None, not 'h'"),
+        ({"evaluation.live": 3}, "evaluation.live = None, not 3"),
+        ({"evaluation.probes": ["linear"]}, None),  # nothing to a trial
+        ({"training.precision": "auto"}, None),  # what was found then stands
+    ],
+)
+def test_what_a_trial_s_value_depends_on_makes_it_outdated(shared: dict, why: str, tmp_path: Path) -> None:
+    rows = {"VAE": {"method": "vae", "trials": [{"method.latent": 2}]}}
+    store = Store(tmp_path)
+    plant_trials(store, study_from(VALUES | {"rows": rows}, "digits"), "VAE", [0.9])
+    other = study_from(VALUES | {"rows": rows, "shared": VALUES["shared"] | shared}, "digits")
+    assert store.outdated(other, Job("VAE", 0, 0)) == why
+
+
+def test_what_a_study_no_longer_sets_is_a_departure_too(tmp_path: Path) -> None:
+    rows = {"VAE": {"method": "vae", "trials": [{"method.latent": 2}]}}
+    store = Store(tmp_path)
+    plant_trials(store, study_from(VALUES | {"rows": rows}, "digits"), "VAE", [0.9])
+    default = {key: value for key, value in VALUES["shared"].items() if key != "encoder"}
+    other = study_from(VALUES | {"rows": rows, "shared": default}, "digits")
+    assert "encoder.widths" in str(store.outdated(other, Job("VAE", 0, 0)))
+
+
+def test_a_stop_between_two_files_leaves_no_figures_beside_another_recipe(
+    study: Study, tmp_path: Path, monkeypatch
+) -> None:
+    store = Store(tmp_path)
+    plant_trials(store, study, "VAE", [0.9, 0.6])
     rows = VALUES["rows"] | {"VAE": {"method": "vae", "trials": [{"method.latent": 3}, {"method.latent": 8}]}}
     other = study_from(VALUES | {"rows": rows}, "digits")
-    assert store.outdated(other, Job("VAE", 0, 0)) == "method.latent = 2, not 3"
-    assert not store.ready(other, Job("VAE", 0))
-    by_rank = study_from(VALUES | {"by": "rank"}, "digits")
-    assert store.outdated(by_rank, Job("VAE", 0, 0)) == "not judged by rank"
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("diabolo.studies.results.write_json", stop)
+    with pytest.raises(KeyboardInterrupt):
+        store.keep_failed(other, Job("VAE", 0, 0), "")
+    assert not store.current(other, Job("VAE", 0, 0))
+
+
+def test_settings_that_a_device_is_too_small_for_are_tried_again(tmp_path: Path, monkeypatch) -> None:
+    rows = {"VAE": {"method": "vae", "trials": [{"method.latent": 2}]}, "AE": {"method": "ae"}}
+    study = study_from(VALUES | {"rows": rows, "seeds": 1}, "digits")
+    store, runs = Store(tmp_path / "results"), tmp_path / "runs"
+    with monkeypatch.context() as patch:
+        def full(run: Any, by: Any) -> float:
+            raise MemoryTooSmallError("CUDA out of memory")
+
+        patch.setattr(work_module, "value_of", full)
+        with pytest.raises(UserError, match=r"^vae-trial-0: CUDA out of memory$"):
+            work(study, store, runs, quiet=True)
+    assert [result.row for result in store.results(study)] == ["AE"]  # it waits for nobody's trials
+    work(study, store, runs, quiet=True)
+    assert all(store.current(study, job) for job in study.jobs())
+
+
+def test_a_full_disk_ends_a_job_and_no_other(study: Study, tmp_path: Path, monkeypatch) -> None:
+    store = Store(tmp_path / "results")
+    keep = Store.keep
+
+    def full(self: Store, job: Job, run: Any) -> None:
+        if job == Job("AE", 0):
+            raise OSError(28, "No space left on device", "ae-0.json")
+        keep(self, job, run)
+
+    monkeypatch.setattr(Store, "keep", full)
+    with pytest.raises(UserError, match=r"^ae-0: ae-0\.json: No space left on device$"):
+        work(study, store, tmp_path / "runs", quiet=True)
+    assert [job.name for job in study.jobs() if not store.has(job)] == ["ae-0"]
+
+
+def test_a_damaged_result_is_made_again(study: Study, tmp_path: Path) -> None:
+    store, runs = Store(tmp_path / "results"), tmp_path / "runs"
+    work(study, store, runs, quiet=True)
+    whole = files(store.folder)
+    for name in ("ae-0", "vae-trial-1"):
+        (store.folder / f"{name}.json").write_text("{")
+    work(study, store, runs, quiet=True)
+    assert files(store.folder) == whole
 
 
 def test_a_trial_that_cannot_be_trained_is_kept_as_failed_and_not_chosen(tmp_path: Path) -> None:
@@ -305,6 +399,17 @@ def test_a_study_at_a_share_of_its_recipes_budgets_trains_as_many_images() -> No
     assert at.title == f"{study.title}, at 5 % of the recipes' budgets"
     transfer = read_study("mancini/transfer").at(0.01)
     assert transfer.recipe(Job("untrained encoder", 0), {}).training.epochs == 0
+
+
+def test_the_page_is_written_though_something_failed(tmp_path: Path, monkeypatch) -> None:
+    def failing(study: Study, store: Store, runs: Path, workers: int) -> None:
+        plant(store.folder, "VAE, 20 epochs", [0.9], [0.01])
+        raise UserError("vae-20-epochs-1: no memory")
+
+    monkeypatch.setattr("diabolo.verbs.reproduce.share", failing)
+    with pytest.raises(UserError, match=r"^mancini/vae: vae-20-epochs-1: no memory$"):
+        reproduce("mancini/vae", out=tmp_path)
+    assert "1 of 3" in (tmp_path / "RESULTS.md").read_text()
 
 
 def test_a_table_at_another_budget_stands_beside_the_study_s_own(tmp_path: Path, monkeypatch) -> None:

@@ -12,7 +12,7 @@ from diabolo.studies.results import Store
 from diabolo.studies.section import section
 from diabolo.studies.study import Job, named_studies, read_study, study_from
 from diabolo.studies.table import table_of
-from tests.studies.planted import plant, planted_study
+from tests.studies.planted import plant, plant_trials, planted_study
 
 
 def planted(folder: Path) -> None:
@@ -124,10 +124,7 @@ def test_a_choice_at_the_edge_of_its_grid_says_so(tmp_path: Path) -> None:
     trials = [{"optimiser.lr": rate} for rate in (1e-4, 1e-3, 1e-2)]
     study = planted_study(rows={"good": {"method": "vae", "trials": trials}}, seeds=1)
     for values, told in (([0.1, 0.3, 0.2], False), ([0.1, 0.2, 0.3], True)):
-        for i, value in enumerate(values):
-            cost = {"seconds": 1.0, "examples": 1, "steps": 1}
-            result = {"row": "good", "seed": 0, "validation_knn": value, "cost": cost, "format_version": 1}
-            (tmp_path / f"good-trial-{i}.json").write_text(json.dumps(result))
+        plant_trials(Store(tmp_path), study, "good", values)
         text = section("a/study", study, Store(tmp_path))
         assert ("the best is at the edge of what was tried" in text) is told
 

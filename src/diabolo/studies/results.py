@@ -75,27 +75,30 @@ class Store:
         path = self._path(job).with_suffix(".yaml")
         if not path.exists():
             return "its recipe was not kept"
-        if job.trial is not None and _found_by(study) not in self._read(job):
-            return f"not judged by {study.by}"
         try:
+            values = self._read(job)
+            if job.trial is not None and _found_by(study) not in values:
+                return f"not judged by {study.by}"
+            shape = None if values["shape"] is None else tuple(values["shape"])
             asked = study.recipe(job, {} if job.trial is not None else self.chosen(study, job.row))
-            return departs(from_yaml(path.read_text("utf-8"), str(path)), asked, scored=job.trial is None)
-        except UserError as error:  # keys that recipes had once; every trial failed
+            kept = from_yaml(path.read_text("utf-8"), str(path))
+            return departs(kept, asked, shape, scored=job.trial is None)
+        except UserError as error:  # damaged; with keys that recipes had once; every trial failed
             return str(error)
 
     def keep(self, job: Job, run: Run) -> None:
         """Keep a scored run."""
         environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
         found = {"environment": environment, "curve": curve_of(run), "scores": run.scores}
-        self._write(job, run.recipe, {"cost": asdict(cost_of(run))} | found)
+        self._write(job, run.recipe, _of_run(run) | found)
 
     def keep_trial(self, study: Study, job: Job, run: Run, value: float) -> None:
         """Keep what a trial gave on validation by the study's criterion."""
-        self._write(job, run.recipe, {_found_by(study): value, "cost": asdict(cost_of(run))})
+        self._write(job, run.recipe, _of_run(run) | {_found_by(study): value})
 
     def keep_failed(self, study: Study, job: Job, why: str) -> None:
         """Keep that a trial's settings could not be trained: it is not tried again, and never chosen."""
-        self._write(job, study.recipe(job, {}), {_found_by(study): None, "failed": why})
+        self._write(job, study.recipe(job, {}), {"shape": None, _found_by(study): None, "failed": why})
 
     def chosen(self, study: Study, row: str) -> dict[str, Any]:
         """The settings of the row's best trial, the first among equals; none where it has no trials.
@@ -128,17 +131,18 @@ class Store:
     def trials(self, study: Study, row: str) -> list[tuple[Settings, float | None]]:
         """The row's finished trials: settings, and what each gave on validation, None where it failed."""
         return [
-            (settings, self._read(job).get(_found_by(study)))
+            (settings, self._read(job)[_found_by(study)])
             for i, settings in enumerate(study.rows[row].tried)
-            if self.has(job := Job(row, 0, i))
+            if self.current(study, job := Job(row, 0, i))
         ]
 
     def _path(self, job: Job) -> Path:
         return self.folder / f"{job.name}.json"
 
     def _write(self, job: Job, recipe: Recipe, values: dict[str, Any]) -> None:
-        """The recipe first: a result is there when its figures are."""
+        """The recipe first, and never beside figures of another: a result is there when its figures are."""
         path, head = self._path(job), {"row": job.row, "seed": job.seed}
+        path.unlink(missing_ok=True)
         write_text(path.with_suffix(".yaml"), recipe.to_yaml())
         write_json(path, head | values | {"format_version": FORMAT_VERSION})
 
@@ -151,6 +155,10 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError):
             pass
         raise UserError(f"{path}: damaged, or of another version: remove it to run it again")
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    return {"shape": run.facts.shape, "cost": asdict(cost_of(run))}
 
 
 def _found_by(study: Study) -> str:

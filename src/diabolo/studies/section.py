@@ -142,7 +142,8 @@ def _outdated(study: Study, store: Store) -> list[str]:
         if store.has(job) and (why := store.outdated(study, job)):
             found.setdefault(job.row, {})[why] = None
     rows = [f"{row} ({'; '.join(why)})" for row, why in found.items()]
-    return [f"Made with earlier settings, and made anew by the command: {', '.join(rows)}."] if rows else []
+    anew = "made anew by the command, a run that is still under `runs/` once it is removed"
+    return [f"Made with earlier settings, and {anew}: {', '.join(rows)}."] if rows else []
 
 
 def _choices(study: Study, store: Store) -> str:

@@ -61,7 +61,7 @@ def compare(
     folder = Path("comparisons", Path(data).stem or "data") if out is None else Path(out)
     study = _study(data, methods, seeds, epochs, views, settings or {})
     seconds = None if budget is None else seconds_of(budget)
-    if seconds and "training.epochs" in study.shared:
+    if seconds and ("training.epochs" in study.shared or "epochs" in study.shared.get("training", {})):
         raise UserError("compare: give either --epochs or --budget")
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # another machine may be measuring: its epochs hold for all

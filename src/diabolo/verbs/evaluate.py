@@ -22,7 +22,7 @@ from diabolo.evaluation.suites import Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
 from diabolo.recipe import Evaluation, Recipe
-from diabolo.revision import revision
+from diabolo.revision import REVISION
 from diabolo.run import Own, Run, default_device
 from diabolo.tables import MEASURES, PROBES
 from diabolo.training.loop import Feed
@@ -293,7 +293,7 @@ def _supervised(run: Run, splits: Splits, specs: Specs, space: str, show: Show) 
 
 def _key(splits: Splits, specs: Specs, seed: int) -> dict[str, Any]:
     """What every reference row depends on."""
-    return {"revision": revision(), "digest": splits.digest(), "probes": specs, "seed": seed}
+    return {"revision": REVISION, "digest": splits.digest(), "probes": specs, "seed": seed}
 
 
 def untrained(run: Run, splits: Splits) -> Method:

@@ -28,7 +28,8 @@ from diabolo.errors import UserError, blaming_settings
 from diabolo.evaluation.features import probe_images, targets_of
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.evaluation.suite import target
-from diabolo.memory import enough_to_train
+from diabolo.memory import TO_SCORE, TO_TRAIN, enough
+from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Data, Recipe, complete_for, compose, difference, read_recipe
@@ -118,7 +119,7 @@ def fit(
         if not run.trained:
             train_run(run, splits, fabric, show, watch)
         if evaluate and fabric.is_global_zero and not run.scored:
-            with alone():  # the other processes are done
+            with alone(), enough(TO_SCORE):  # the other processes are done
                 score_run(run, splits, show)
     return run
 
@@ -187,7 +188,7 @@ def _set(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-@enough_to_train()
+@enough(TO_TRAIN)
 def _begun(
     recipe: Recipe,
     splits: Splits,
@@ -212,7 +213,9 @@ def _begun(
             raise UserError(f"{found} was started with other data under the same name: choose another --out")
         return found, recipe.training.precision, run.facts  # another machine may round the mean otherwise
     with alone():
-        _check(recipe, splits, facts, own, device)
+        method = _check(recipe, splits, facts, own, device)
+        measures = build_measures(recipe.evaluation.measures or ())
+        check_measures(measures, subject_of(recipe, own, method, splits))  # one may lack a package
         if recipe.init is not None:
             warm_start(build_method(recipe, facts, own.encoder), Path(recipe.init))
     times: dict[str, float] = {}
@@ -255,7 +258,7 @@ def _started(recipe: Recipe, out: str | Path | None) -> Path | None:
 
 
 @blaming_settings()
-def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own, device: torch.device) -> None:
+def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own, device: torch.device) -> Method:
     """What of the settings can be known to fail is refused here, before anything is written."""
     training, evaluation = recipe.training, recipe.evaluation
     _check_labels(recipe, splits)
@@ -282,7 +285,7 @@ def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own, device: torch
         raise UserError(
             f"a first batch does not pass through method '{recipe.method['name']}': {reason}{hint}"
         ) from None
-    check_measures(build_measures(evaluation.measures or ()), subject_of(recipe, own, method, splits))
+    return method
 
 
 def _check_labels(recipe: Recipe, splits: Splits) -> None:

@@ -51,9 +51,10 @@ def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> N
 
 
 def at_hand(study: Study, runs: Path) -> dict[str, Run]:
-    """The first run of each row, where its trained model is still there."""
-    found = {name: runs / Job(name, 0).name for name in study.rows}
-    return {name: Run.open(path) for name, path in found.items() if (path / "model.safetensors").exists()}
+    """The first run of each row, where it is finished and still there."""
+    folders = {name: runs / Job(name, 0).name for name in study.rows}
+    found = {name: Run.open(path) for name, path in folders.items() if (path / "recipe.yaml").exists()}
+    return {name: run for name, run in found.items() if run.trained and run.scored}
 
 
 def _lacks(picture: Path, run: Run) -> bool:

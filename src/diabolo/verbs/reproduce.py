@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from pathlib import Path
 
 from diabolo.errors import UserError, several, unknown
@@ -53,11 +55,11 @@ def reproduce(
     failures = []
     for name, study in _asked(what, budget).items():
         store, runs = Store(out / RESULTS / name), out / RUNS / name
-        try:
-            share(study, store, runs, workers)
-        except UserError as error:
-            failures.append(f"{name}: {error}")
-        illustrate(study, store, runs)
+        for act in (partial(share, workers=workers), illustrate):
+            try:
+                act(study, store, runs)
+            except UserError as error:
+                failures.append(f"{name}: {error}")
     page = write_page(out)
     if failures:
         raise UserError(several(failures))
@@ -93,7 +95,7 @@ def _asked(what: str | None, budget: str | None) -> dict[str, Study]:
 
 def _percent(budget: str) -> float:
     try:
-        percent = float(budget.removesuffix("%")) if budget.endswith("%") else 0.0
+        percent = float(f"{float(budget.removesuffix('%')):g}") if budget.endswith("%") else 0.0
     except ValueError:
         percent = 0.0
     if not 0 < percent <= 1000:
@@ -125,9 +127,10 @@ def write_page(out: Path) -> Path:
 
 def _at_other_budgets(name: str, out: Path) -> dict[str, Study]:
     """Of a study, what was run at shares of the recipes' budgets, the least first."""
-    folders = [path.name for path in (out / RESULTS / name).parent.glob(f"{Path(name).name}{AT}*")]
-    shares = sorted(float(folder.partition(AT)[2]) for folder in folders)
-    return {f"{name}{AT}{percent:g}": read_study(name).at(percent / 100) for percent in shares}
+    folders = (out / RESULTS / name).parent.glob(f"{Path(name).name}{AT}*")
+    texts = [path.name.partition(AT)[2] for path in folders]
+    percents = sorted((text for text in texts if re.fullmatch(r"\d+(\.\d+)?", text)), key=float)
+    return {f"{name}{AT}{percent}": read_study(name).at(float(percent) / 100) for percent in percents}
 
 
 def _option(folder: str) -> str:

@@ -21,7 +21,7 @@ from diabolo.distributed import mean_over_processes, world_size
 from diabolo.errors import Interrupted, SettingsError
 from diabolo.evaluation.suite import quick
 from diabolo.files import read_tensors
-from diabolo.memory import enough_to_train
+from diabolo.memory import TO_TRAIN, enough
 from diabolo.methods.base import Method
 from diabolo.networks import norm
 from diabolo.precision import in_precision
@@ -36,7 +36,7 @@ Watch = Callable[[Mapping[str, Any]], None]
 CURVE_POINTS = 20  # of the live kNN and rank, unless the recipe says how often
 
 
-@enough_to_train()
+@enough(TO_TRAIN)
 def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch | None = None) -> None:
     """Train a run from its newest checkpoint, or from its beginning, to its end, and save the model.
 

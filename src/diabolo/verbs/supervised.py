@@ -19,7 +19,7 @@ from diabolo.evaluation.features import probe_images
 from diabolo.files import cache_folder
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Recipe, compose
-from diabolo.revision import revision
+from diabolo.revision import REVISION
 from diabolo.run import Run
 from diabolo.verbs.console import Show
 from diabolo.verbs.sitting import train_run
@@ -85,5 +85,5 @@ def own_parts(recipe: Recipe) -> bool:
 
 
 def _shared(run: Run, recipe: Recipe) -> Path:
-    key = json.dumps([revision(), recipe.to_dict(), run.facts.digest])
+    key = json.dumps([REVISION, recipe.to_dict(), run.facts.digest])
     return cache_folder() / "supervised" / blake2b(key.encode(), digest_size=16).hexdigest()

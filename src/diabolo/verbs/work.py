@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +16,15 @@ import torch
 from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
-from diabolo.errors import Interrupted, SettingsError, UserError, in_one_line, several
-from diabolo.recipe import departs
+from diabolo.errors import (
+    Interrupted,
+    MemoryTooSmallError,
+    SettingsError,
+    UserError,
+    in_one_line,
+    several,
+)
+from diabolo.recipe import Recipe, departs
 from diabolo.run import Run
 from diabolo.studies.results import Store
 from diabolo.studies.study import Job, Study
@@ -34,30 +42,30 @@ def work(study: Study, store: Store, runs: Path, quiet: bool = False) -> None:
     holds is left to it, and taken over should that worker stop. A job that fails stops no other that does
     not depend on it; `UserError` is then raised at the end.
     """
-    show, over = Show(quiet), set[Job]()
+    show = Show(quiet)
     failures: dict[Job, str] = {}
-    while pending := [
-        job for job in _open(study, failures) if not (job in over or store.current(study, job))
-    ]:
-        before = len(over)
+    while pending := [job for job in _open(study, failures) if not store.current(study, job)]:
+        done = False
         for job in pending:
             try:
-                if store.ready(study, job) and _try(study, store, job, runs, show):
-                    over.add(job)
-            except UserError as error:
-                over.add(job)
-                failures[job] = f"{job.name}: {error}"
+                done |= store.ready(study, job) and _try(study, store, job, runs, show)
+            except (UserError, OSError) as error:
+                what = in_one_line(error) if isinstance(error, OSError) else str(error)
+                failures[job] = f"{job.name}: {what}"
                 show.note(f"  failed: {failures[job]}")
-        if len(over) == before:
+                done = True
+        if not done:
             time.sleep(PAUSE)
-    if failures:
-        raise UserError(several(list(failures.values())))
+    if left := [why for job, why in failures.items() if not store.current(study, job)]:
+        raise UserError(several(left))  # but what another worker could do
 
 
 def _open(study: Study, failures: Mapping[Job, str]) -> Iterator[Job]:
     """The jobs that can still be done: a row of which a trial could not be run has none to choose from."""
     lost = {job.row for job in failures if job.trial is not None}
-    return (job for job in study.jobs() if job.trial is not None or job.row not in lost)
+    return (
+        job for job in study.jobs() if job not in failures and (job.trial is not None or job.row not in lost)
+    )
 
 
 def share(study: Study, store: Store, runs: Path, workers: int, quiet: bool = False) -> None:
@@ -68,24 +76,36 @@ def share(study: Study, store: Store, runs: Path, workers: int, quiet: bool = Fa
 def in_parallel(workers: int, function: Callable[..., None], *arguments: Any) -> None:
     """Call a function in so many processes; the machine's threads are divided among them.
 
-    Raises the `UserError` of the first process that ends with one.
+    Raises `UserError` when all have ended, where one of them did, and `Interrupted` on Ctrl-C.
     """
     if workers == 1:
         function(*arguments)
         return
-    from torch.multiprocessing.spawn import ProcessExitedException, spawn
+    from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
     refusals = get_context("spawn").SimpleQueue()
     with threads_each(workers):
-        try:
-            spawn(_worker, (torch.get_num_threads(), refusals, function, arguments), nprocs=workers)
-        except ProcessExitedException as error:
-            if refusals.empty():  # killed, most often for its memory
-                ended = (
-                    f"a worker ended early ({error}): the same command again goes on, with fewer --workers"
-                )
-                raise UserError(ended) from None
-            raise UserError(refusals.get()) from None
+        given = (torch.get_num_threads(), refusals, function, arguments)
+        context = start_processes(_worker, given, nprocs=workers, join=False, start_method="spawn")
+    try:
+        while not context.join():
+            pass
+    except ProcessExitedException as error:  # killed, most often for its memory
+        raise UserError(
+            f"a worker ended early ({error}): the same command again goes on, with fewer --workers"
+        ) from None
+    except KeyboardInterrupt:
+        for process in context.processes:
+            if process.pid is not None and process.is_alive():
+                os.kill(process.pid, signal.SIGINT)
+        for process in context.processes:
+            process.join()
+        raise Interrupted("stopped; the same command again goes on from there") from None
+    messages = []
+    while not refusals.empty():
+        messages.append(refusals.get())
+    if messages:
+        raise UserError(several(messages))
 
 
 @contextmanager
@@ -106,20 +126,22 @@ def _worker(
     function: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
+    os.setpgrp()  # Ctrl-C reaches the first process alone, which tells each once
     torch.set_num_threads(threads)
     with threadpool_limits(threads):  # of BLAS and scikit-learn
         try:
             function(*arguments)
-        except UserError as error:
+        except (UserError, Interrupted) as error:
             refusals.put(str(error))
-            sys.exit(2)
         except OSError as error:
             refusals.put(in_one_line(error))
-            sys.exit(2)
 
 
 def _try(study: Study, store: Store, job: Job, runs: Path, show: Show) -> bool:
-    """Do a job unless somebody else is at it; whether it is done."""
+    """Do a job unless somebody else is at it; whether it is done.
+
+    Raises `UserError` where what came of it is not what was asked for.
+    """
     folder = runs / job.name
     runs.mkdir(parents=True, exist_ok=True)
     lock = FileLock(runs / f".{job.name}.lock")
@@ -131,31 +153,45 @@ def _try(study: Study, store: Store, job: Job, runs: Path, show: Show) -> bool:
         if not store.current(study, job):
             show.note(f"{job.row}, {f'seed {job.seed}' if job.trial is None else f'trial {job.trial}'}")
             (_run if job.trial is None else _run_trial)(study, store, job, folder, show)
+            if departure := store.outdated(study, job):
+                raise UserError(f"its result is not what the study asks for: {departure}")
         return True
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         raise Interrupted(f"stopped in {job.name}; the same command again goes on from there") from None
     finally:
         lock.release()
 
 
 def _run(study: Study, store: Store, job: Job, folder: Path, show: Show) -> None:
-    """Train and score a row with a seed. A run that was scored in another way is scored anew."""
+    """Train and score a row with a seed."""
     recipe = study.recipe(job, store.chosen(study, job.row))
-    if folder.exists():
-        run = Run.open(folder)
-        if departs(run.recipe, recipe) and not departs(run.recipe, recipe, scored=False):
-            run.rescore(recipe.evaluation)
-    store.keep(
-        job, fit(recipe=recipe.to_dict(), out=folder, resume=folder.exists(), quiet=show.console.quiet)
-    )
+    store.keep(job, _fitted(recipe, folder, show, evaluate=True))
 
 
 def _run_trial(study: Study, store: Store, job: Job, folder: Path, show: Show) -> None:
     """Train a trial, and judge it on validation. One whose settings cannot be trained is over as well."""
-    recipe = study.recipe(job, {}).to_dict()
     try:
-        run = fit(recipe=recipe, out=folder, resume=folder.exists(), evaluate=False, quiet=show.console.quiet)
+        run = _fitted(study.recipe(job, {}), folder, show, evaluate=False)
         store.keep_trial(study, job, run, value_of(run, study.by))
+    except MemoryTooSmallError:  # another device, or this one when it is left alone, may have enough
+        raise
     except SettingsError as error:
         store.keep_failed(study, job, str(error))
         show.note(f"  {job.name} failed: {error}")
+
+
+def _fitted(recipe: Recipe, folder: Path, show: Show, evaluate: bool) -> Run:
+    """A run from its newest checkpoint. One that was to be scored in another way is scored anew."""
+    begun = (folder / "recipe.yaml").exists()
+    if begun:
+        run = Run.open(folder)
+        shape = run.facts.shape
+        if departs(run.recipe, recipe, shape) and not departs(run.recipe, recipe, shape, scored=False):
+            run.rescore(recipe.evaluation)
+    return fit(
+        recipe=recipe.to_dict(),
+        out=folder,
+        resume=begun,
+        evaluate=evaluate,
+        quiet=show.console.quiet,
+    )
