@@ -221,6 +221,7 @@ def test_settings_that_a_device_is_too_small_for_are_tried_again(tmp_path: Path,
     study = study_from(VALUES | {"rows": rows, "seeds": 1}, "digits")
     store, runs = Store(tmp_path / "results"), tmp_path / "runs"
     with monkeypatch.context() as patch:
+
         def full(run: Any, by: Any) -> float:
             raise MemoryTooSmallError("CUDA out of memory")
 
