@@ -213,12 +213,14 @@ def test_a_method_without_a_decoder_gets_one_and_keeps_it(tmp_path, splits, caps
     np.testing.assert_array_equal(again["output"], arrays["output"])
     assert all(torch.equal(tensor, before[name]) for name, tensor in run.method.state_dict().items())
 
+    (run.folder / "decoder.safetensors").unlink()
+    with pytest.raises(diabolo.UserError, match=r"simclr has no prior: .* \(--from latents\)"):
+        diabolo.sample(Run.open(run.folder), quiet=True)
+    assert not (run.folder / "decoder.safetensors").exists()  # refused before one was trained
     diabolo.interpolate(run, quiet=True)
     diabolo.traverse(run, quiet=True)
     assert diabolo.sample(run, source="latents", quiet=True)["images"].shape == (64, 1, 8, 8)
     assert {"psnr_denoised", "psnr_pca"} < set(diabolo.denoise(run, quiet=True))
-    with pytest.raises(diabolo.UserError, match="no prior"):
-        diabolo.sample(run, quiet=True)
     (run.folder / "decoder.safetensors").write_bytes(b"damaged")
     with pytest.raises(diabolo.UserError, match="not a readable model file"):
         diabolo.reconstruct(run, quiet=True)

@@ -445,6 +445,9 @@ def _list(lines: dict[str, str]) -> None:
         print(f"{name:<{width}}  {summary}")
 
 
+INTERRUPTED = 130  # the exit code
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. A user's mistake is one line and exit code 2; a stop on Ctrl-C is 130."""
     try:
@@ -456,7 +459,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         return _fail(in_one_line(error), 2)
     except (Interrupted, KeyboardInterrupt, typer.Abort) as stop:
-        return _fail(str(stop) or "interrupted", 130)
+        return _fail(str(stop) or "interrupted", INTERRUPTED)
+    if status == INTERRUPTED:  # what typer makes of Ctrl-C
+        return _fail("interrupted", INTERRUPTED)
     return status if isinstance(status, int) else 0
 
 

@@ -136,6 +136,7 @@ class Run:
         return (self.folder / "scores.json").exists()
 
     @cached_property
+    @torch.inference_mode(mode=False)  # whoever asks first: its weights can be trained on
     def method(self) -> Method:
         """The trained method, in evaluation mode."""
         method = self.build()

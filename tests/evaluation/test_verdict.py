@@ -43,6 +43,17 @@ def test_a_good_run():
     ]
 
 
+def test_a_few_test_examples_decide_nothing():
+    rows = {"encoder": entry(10, 1.0, 0.75, n=4), "random": entry(10, 1.0, 0.25, n=4)}
+    rows["pixels"] = entry(15, 1.0, 0.0, n=4)
+    lines = verdict(rows)
+    assert not any("beat" in line or "failed" in line for line in lines)
+    assert lines[-1] == "only 4 test examples: too few to tell most differences"
+    rows = {name: row | {"test_size": 10_000} for name, row in rows.items()}
+    assert verdict(rows)[0].startswith("beats a random encoder")
+    assert not any("only" in line for line in verdict(rows))
+
+
 def test_the_papers_own_linear_probes_are_judged_too():
     rows = {"encoder": entry(60), "random": entry(60)}
     for row, accuracy in (("encoder", 0.90), ("random", 0.80)):

@@ -114,6 +114,22 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     assert (run.folder / "model.safetensors").stat().st_mtime_ns == before
 
 
+def test_what_is_no_run_is_not_resumed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nosuch is not a run folder"):
+        fit(out=tmp_path / "nosuch", resume=True, quiet=True)
+
+
+def test_a_run_s_encoder_can_be_trained_on_whatever_it_was_used_for_before(tmp_path: Path) -> None:
+    run = fit(
+        recipe=digits_recipe("vae", "training.epochs=1").to_dict(), out=tmp_path, evaluate=False, quiet=True
+    )
+    x = torch.rand(3, 1, 8, 8)
+    z = Run.open(tmp_path).embed(x)
+    assert run.embed(x).shape == z.shape
+    run.method.encoder(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in run.method.encoder.parameters())
+
+
 def test_a_run_is_resumed_on_the_data_it_was_started_with_and_no_other(tmp_path: Path) -> None:
     recipe = digits_recipe("ae", "training.epochs=1").to_dict() | {"data": {"name": "custom"}}
     x = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)

@@ -18,7 +18,7 @@ class Batches:
         if batch_size > n:
             raise UserError(
                 f"training.batch_size is {batch_size}, but there are only {n} training images: "
-                f"use {n} or less, or bring more images"
+                f"set training.batch_size={n} or less, or bring more images"
             )
         self.n = n
         self.batch_size = batch_size

@@ -191,6 +191,6 @@ def _common_size(headers: Sequence[Header], size: int | None) -> tuple[tuple[int
     (low, *_, high) = sorted(sizes, key=lambda side: side[0] * side[1])
     note = (
         f"images come in {len(sizes)} sizes, {low[1]}×{low[0]} to {high[1]}×{high[0]}: "
-        f"all resized to {DEFAULT_SIZE}×{DEFAULT_SIZE} (data.size chooses)"
+        f"their central squares are scaled to {DEFAULT_SIZE}×{DEFAULT_SIZE} (data.size chooses)"
     )
     return (DEFAULT_SIZE, DEFAULT_SIZE), [note]

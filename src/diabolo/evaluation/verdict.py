@@ -23,6 +23,9 @@ LOST_SHARE = 0.5
 ONE_POINT = 0.1
 # Two accuracies differ when they are this many standard errors apart: about 1 chance in 20 of a false word.
 STANDARD_ERRORS = 2.0
+FALSE_WORD = 0.05  # that chance, where it is counted exactly
+# Fewer test examples can tell little apart: then nothing is called failed for being no better.
+FEW = 100
 # What labels would have brought is nearly reached.
 NEAR_LABELS = 0.03
 # Ranks this close are called alike, as those of untrained encoders with other seeds mostly are.
@@ -46,7 +49,7 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
         lines += filter(None, [_behind_projector(encoder["embedding"])])
     if random := scores.get("random"):
         sides = compare(encoder, random)
-        failed = bool(sides) and 1 not in sides.values()
+        failed = bool(sides) and 1 not in sides.values() and encoder["test_size"] >= FEW
         line = _against(encoder, random, "a random encoder of the same architecture")
         if line:
             lines.append(f"failed: {line}" if failed else line)
@@ -71,6 +74,8 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
         ]
         line = f"ridge regression reads quantities with a mean R² of {ridge['r2']:.2f}"
         lines.append((line + (f" ({', '.join(beside)})" if beside else "")).replace("-", "−"))
+    if PROBES.keys() & encoder.keys() and encoder["test_size"] < FEW:
+        lines.append(f"only {encoder['test_size']} test examples: too few to tell most differences")
     if not PROBES.keys() & encoder.keys():
         lines.append(f"not scored by kNN or a linear probe: judged by its rank only{_by_rank(scores)}")
     return lines
@@ -79,16 +84,27 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
 def compare(one: Entry, other: Entry) -> dict[str, int]:
     """Per probe that both have: 1 where `one` is better, −1 where it is worse, 0 within the test set's error.
 
-    The error is binomial, of two independent accuracies. They share their test set, so it errs towards 0, and
-    so does that of attributes, whose mean is taken for a single one.
+    The error is binomial, of two independent accuracies; of a few examples Fisher's exact test decides. They
+    share their test set, so it errs towards 0, and so does that of attributes, whose mean is taken for a
+    single one.
     """
     sides = {}
     for probe in PROBES:
         if probe in one and probe in other:
             p, q = one[probe]["accuracy"], other[probe]["accuracy"]
-            error = math.sqrt(p * (1 - p) / one["test_size"] + q * (1 - q) / other["test_size"])
-            sides[probe] = int(math.copysign(1, p - q)) if abs(p - q) > STANDARD_ERRORS * error else 0
+            differ = _differ(p, one["test_size"], q, other["test_size"])
+            sides[probe] = int(math.copysign(1, p - q)) if differ else 0
     return sides
+
+
+def _differ(p: float, m: int, q: float, n: int) -> bool:
+    """Whether accuracies of p on m and q on n examples differ by more than the examples' choice explains."""
+    if min(m, n) >= FEW:
+        return abs(p - q) > STANDARD_ERRORS * math.sqrt(p * (1 - p) / m + q * (1 - q) / n)
+    from scipy.stats import fisher_exact
+
+    right = round(p * m), round(q * n)
+    return bool(fisher_exact([right, (m - right[0], n - right[1])]).pvalue < FALSE_WORD)
 
 
 def _dimensions(scores: Mapping[str, Any]) -> tuple[str, bool]:

@@ -59,7 +59,7 @@ def build_method(recipe: Recipe, facts: Facts, encoder: nn.Module | None = None)
     torch.manual_seed(seed_for(recipe.seed, "initialisation"))
     if recipe.encoder["name"] == CUSTOM:
         if encoder is None:
-            raise UserError("this run's encoder is a module of yours: pass it again as encoder=…")
+            raise UserError("this run's encoder is a module of yours: give it again in Python, as encoder=…")
         network = deepcopy(encoder)
     else:
         network = ENCODERS.build(recipe.encoder, shape=facts.shape)

@@ -218,6 +218,6 @@ def _verdict(study: Study, table: StudyTable) -> list[str]:
         tied = [name for name, by in apart.items() if abs(by.mean) <= by.half]
         told = f"; {study.seeds} seeds cannot tell it from {', '.join(tied)}" if tied else ""
         if study.seeds == 1:
-            told = "; one seed decides nothing"
+            told = " in the one seed there is, which decides nothing"
         sentences.append(f"{column.title}: {best} leads with {column.show(means[best])}{told}.")
-    return sentences
+    return [*sentences, *(f"{sentence}." for sentence in table.unreached)]

@@ -45,6 +45,7 @@ from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
 
 T = TypeVar("T")
+DATA = (str, Path, Images, Splits, np.ndarray, torch.Tensor)  # what can be fitted on
 Begun = tuple[Path, str, Facts]  # the folder of a run, its precision, and what it knows of its data
 
 
@@ -83,6 +84,12 @@ def fit(
     Raises `UserError` for what a user can put right, `Interrupted` after a clean stop on Ctrl-C.
     """
     show = Show(quiet)
+    if resume and out is not None and data is method is recipe is None:
+        Run.open(out)  # which says so where it is none
+    if data is not None and not isinstance(data, DATA):
+        raise UserError(
+            f"data: a {type(data).__name__} is none: give a name, a path, Images, Splits or an array"
+        )
     own = Own(encoder, transforms)
     values = recipe if isinstance(recipe, Mapping) else {} if recipe is None else read_recipe(str(recipe))
     started = Path(out, "recipe.yaml") if resume and out is not None else None

@@ -21,6 +21,7 @@ from diabolo.errors import UserError, unknown
 from diabolo.evaluation import denoising
 from diabolo.evaluation.features import probe_images
 from diabolo.generation import Array, Coder, Gaussian
+from diabolo.latents import FITTED
 from diabolo.report.figures import reconstructions
 from diabolo.report.grids import grid, square
 from diabolo.run import Run
@@ -149,6 +150,8 @@ def sample(
     n = (10 if source == "classes" else 64) if n is None else n
     at_least(1, n=n)
     run, show = opened(run), Show(quiet)
+    if source == "prior" and not isinstance(run.method, generation.Density):  # before a decoder is trained
+        raise UserError(f"{run.recipe.method['name']} has no prior: {FITTED} (--from latents)")
     method, rng = coder_of(run, data, show), generator("sample", seed)
     labels: Arrays = {}
     if source == "prior":

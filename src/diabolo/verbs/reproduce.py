@@ -45,8 +45,8 @@ def reproduce(
     """Run what is missing of a paper's studies, and write `RESULTS.md` from all results there are.
 
     what: a paper ("simvae"), one of its tables ("simvae/mnist"), or None to write the page only.
-    budget: the share of each named recipe's own, such as "10%"; "100%" is the paper's. By default what each
-    study says. A table at another budget stands beside the study's own.
+    budget: the share of each named recipe's own, such as "10%"; "100%" at most, which is the paper's. By
+    default what each study says. A table at another budget stands beside the study's own.
     out: the folder of `results/`, `RESULTS.md` and `runs/`. Runs resume where they stopped.
     workers: processes that share the work; several machines can share it through a common folder as well.
     What of a study fails stops nothing else: it is raised once the page is written.
@@ -98,7 +98,7 @@ def _percent(budget: str) -> float:
         percent = float(f"{float(budget.removesuffix('%')):g}") if budget.endswith("%") else 0.0
     except ValueError:
         percent = 0.0
-    if not 0 < percent <= 1000:
+    if not 0 < percent <= 100:
         raise UserError(f"--budget {budget}: write a share of the recipe's, for example 10% or 100%")
     return percent
 

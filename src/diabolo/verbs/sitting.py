@@ -60,7 +60,8 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
     if position.step < steps:
         with in_precision(settings.precision, fabric.device):
             seconds = (steps - position.step) * settings.accumulate * seconds_per_batch(method, feed)
-        show.note(f"{steps:,} steps, {steps_per_epoch} an epoch: about {in_two_units(seconds)} to go")
+        done = f", {position.step:,} of them done" if position.step else ""
+        show.note(f"{steps:,} steps{done}, {steps_per_epoch} an epoch: about {in_two_units(seconds)} to go")
     if settings.compile:
         compile_step(method, pipelines, settings.compile == "graphs")
     board = None
