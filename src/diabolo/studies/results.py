@@ -21,7 +21,7 @@ from diabolo.run import Run
 from diabolo.studies.study import Job, Settings, Study
 from diabolo.tuning.criteria import CRITERIA
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no shape
 
 
 @dataclass(frozen=True)
