@@ -329,7 +329,7 @@ def test_vectors_train_too(tmp_path: Path) -> None:
             "unknown recipe 'mancini-a': did you mean 'mancini-ae'?",
         ),
         (["fit", "digits"], "which method?"),
-        (["fit", "--out", "nosuch", "--resume"], "nosuch is not a run folder"),
+        (["fit", "--resume"], "run is not a run folder"),
         (["fit", "digits", "--method", "ae", "--set", "trainig.epochs=2"], "unknown key 'trainig'"),
         (["fit", "digits", "--method", "ae", "--set", "method.latnt=2"], "did you mean 'method.latent'?"),
         (["fit", "digits", "--method", "ae", "--epochs", "two"], "Invalid value for '--epochs'"),

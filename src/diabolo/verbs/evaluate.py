@@ -123,8 +123,7 @@ def _of_outside(
     scored = score(features, suite.probes, seed)
     scores: dict[str, Any] = {"encoder": scored.scores}
     if outside.splits is not None:
-        show.note("scoring the references: PCA, raw pixels")
-        scores |= _projections(outside.splits, suite.probes, features.width, seed)
+        scores |= _projections(outside.splits, suite.probes, features.width, seed, show)
     scores["verdict"] = verdict(scores)
     show.scores(scores)
     return scores, partial(write_page, outside.title, outside.splits, scores, features, scored.predictions)
@@ -171,10 +170,9 @@ def _scores(
         represented = features_of(partial(run.method.represent, space=other), splits, run.device)
         scores[f"encoder.{other}"] = {"space": other} | score(represented, specs, seed).scores
     if settings.references:
-        show.note("scoring the references: the untrained encoder, PCA, raw pixels")
         rows = {"random": space} | {f"random.{o}": o for o in settings.also}
         scores |= _references(run, subject, specs, on_random(measures), rows, show)
-        scores |= _projections(splits, specs, features.width, seed)
+        scores |= _projections(splits, specs, features.width, seed, show)
         if settings.supervised:
             scores |= _supervised(run, splits, specs, space, show)
     scores["verdict"] = verdict(scores)
@@ -241,6 +239,7 @@ def _references(
             key |= {"measures": here, "without": list(subject.without)}
 
         def compute(row: str = row, space: str = space, here: Specs = here) -> dict[str, Any]:
+            show.note(f"scoring the untrained encoder, {space}")
             twin = untrained(run, splits)
             features = features_of(partial(twin.represent, space=space), splits, run.device)
             tuned = _tuned(twin, space, specs, splits, run) if row == "random" else {}
@@ -255,14 +254,16 @@ def _references(
     return scores
 
 
-def _projections(splits: Splits, specs: Specs, width: int, seed: int) -> dict[str, Any]:
+def _projections(splits: Splits, specs: Specs, width: int, seed: int, show: Show) -> dict[str, Any]:
     """PCA to the same width, and raw pixels."""
     key = _key(splits, specs, seed)
 
     def pca() -> dict[str, Any]:
+        show.note("scoring PCA")
         return score(references.pca(splits, width), specs, seed).scores
 
     def pixels() -> dict[str, Any]:
+        show.note("scoring raw pixels (kept for other runs on these data)")
         return score(references.pixels(splits), specs, seed).scores
 
     return {
