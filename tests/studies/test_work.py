@@ -22,17 +22,24 @@ def test_after_ctrl_c_in_a_comparison_the_same_command_goes_on(tmp_path: Path, m
     assert list(tmp_path.glob("c/runs/ae-0/checkpoints/*2.safetensors"))
 
 
+def heeding_ctrl_c() -> None:
+    """What runs in the background is started deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_reaches_every_worker_once(tmp_path: Path) -> None:
     study = "compare digits --methods ae --seeds 2 --epochs 100000 --set training.checkpoint_every=1"
     command = [sys.executable, "-m", "diabolo", *study.split(), "--out", "c", "--workers", "2"]
     log = tmp_path / "log"
     with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output, text=True)
+        process = subprocess.Popen(
+            command, cwd=tmp_path, stdout=output, stderr=output, preexec_fn=heeding_ctrl_c
+        )
     while len({path.parent for path in tmp_path.glob("c/runs/*/checkpoints/*.safetensors")}) < 2:
         assert process.poll() is None, log.read_text()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)  # to the first process alone
-    assert process.wait() == 130
+    assert process.wait(timeout=120) == 130
     text = log.read_text()
     assert text.splitlines()[-1] == "diabolo: stopped; the same command again goes on from there"
     assert "Traceback" not in text
