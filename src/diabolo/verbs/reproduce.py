@@ -24,7 +24,7 @@ page, `diabolo reproduce NAME` first runs what is missing, which takes hours whe
 Accuracies are percentages on test, mean ± standard deviation over seeds; every choice was made on validation.
 
 - *h* is what the encoder gives, *z* the code or embedding behind it that the loss acts on; *rank* is the
-  effective rank of the scored space (RankMe).
+  effective rank of the scored space (RankMe, with the mean removed).
 - *of the recipe's budget*: the images encoded, as a share of those of the named recipe, which has the
   paper's. Images encoded are those that a gradient went through, every view counted; what a momentum encoder
   or a clustering looks at besides is not.
