@@ -50,7 +50,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_fit_writes_a_whole_run_folder(fitted: Path) -> None:
     names = {path.name for path in fitted.iterdir()}
-    assert {"recipe.yaml", "data.json", "environment.json", "metrics.jsonl", "checkpoints"} <= names
+    assert {"recipe.yaml", "data.json", "environment.json", "metrics.jsonl"} <= names
     assert {"model.safetensors", "scores.json", "report.html", "figures"} <= names
     assert not [path for path in fitted.rglob("*") if path.suffix in (".tmp", ".pt", ".pkl")]
     scores = json.loads((fitted / "scores.json").read_text())

@@ -54,7 +54,9 @@ def fit(
         str | None, typer.Option(help="A named recipe or a YAML file; see 'diabolo recipes'.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use only so many training images.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Use only so many training images; validation and test stay whole.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of initialisation, order, views and noise.")] = None,
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that was stopped.")] = False,
@@ -330,7 +332,7 @@ def search(
     ] = None,
     trials: Annotated[int, typer.Option(help="How many in all; those already done count.")] = 30,
     epochs: Annotated[int, typer.Option(help="Passes over the training images, of each trial.")] = 7,
-    limit: Annotated[int | None, typer.Option(help="Use only so many training images in trials.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only so many training images, of each trial.")] = None,
     space: Annotated[
         str | None, typer.Option(help="What to vary: a YAML file, or a named space such as mancini-ae.")
     ] = None,

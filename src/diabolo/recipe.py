@@ -77,7 +77,7 @@ class Training:
     compile: bool | Literal["graphs"] = False  # graphs: on CUDA, replayed without launches from Python
     channels_last: bool = True
     log_every: Positive = 50  # steps
-    checkpoint_every: Positive = 1  # epochs
+    checkpoint_every: Annotated[float, Ge(0)] = 30.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,11 +217,13 @@ def difference(old: Recipe, new: Recipe) -> str | None:
 def departs(kept: Recipe, asked: Recipe, shape: tuple[int, ...] | None, scored: bool = True) -> str | None:
     """`difference` of the recipe of a run from one that leaves open what its data and its machine decide.
 
+    How often it was saved is no difference either.
     shape: of the data; None where the kept recipe was never completed. scored: count how a run is scored as
     well, and not only how it is trained and watched meanwhile.
     """
     asked = asked if shape is None else complete_for(asked, shape)
-    training, evaluation = asked.training, asked.evaluation
+    training = replace(asked.training, checkpoint_every=kept.training.checkpoint_every)
+    evaluation = asked.evaluation
     if training.precision == "auto":
         training = replace(training, precision=kept.training.precision)
     if not scored:

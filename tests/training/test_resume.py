@@ -66,7 +66,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("killed")
     processes = {}
     for name in RESUMED:
-        recipe = digits_recipe(name, f"training.epochs={EPOCHS}")
+        recipe = digits_recipe(name, f"training.epochs={EPOCHS}", "training.checkpoint_every=0")
         (folder / f"{name}.yaml").write_text(recipe.to_yaml())
         processes[name] = start(folder / f"{name}.yaml", folder / name)
     while processes:
@@ -89,7 +89,7 @@ def test_killed_and_resumed_equals_never_stopped(name: str, killed: dict[str, Pa
 
 
 def test_ctrl_c_stops_between_two_steps_and_loses_nothing(tmp_path: Path) -> None:
-    recipe = digits_recipe("vae", "training.epochs=40", "training.checkpoint_every=7", "evaluation.live=0")
+    recipe = digits_recipe("vae", "training.epochs=40", "training.checkpoint_every=0.1", "evaluation.live=0")
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
     process = start(tmp_path / "recipe.yaml", tmp_path / "run")
     while checkpoints(process, tmp_path / "run") == 0:

@@ -66,7 +66,10 @@ class Feed:
         seed_device(self.device, "noise", self.seed, epoch, position)
         rows = local(self.batches.indices(epoch, position))
         index = send(rows, self.device)
-        pixels = self.ahead(rows, self._following(epoch, position)) if self.ahead else self.pixels[index]
+        if self.ahead:
+            pixels = self.ahead(rows, self._following(epoch, position))
+        else:
+            pixels = self.pixels.index_select(0, index)  # type: ignore[union-attr]  # faster than indexing
         labels = None if self.labels is None else self.labels[index]
         share = torch.full((), progress, device=self.device)  # a copy from the host would wait
         rng = generator("views", self.seed, epoch, position)
@@ -101,6 +104,8 @@ def compile_step(method: Method, pipelines: Sequence[Pipeline], graphs: bool = F
 
     torch._dynamo.reset()  # runs of one process share the code that is compiled, up to a limit of variants
     torch._inductor.config.fallback_random = True
+    on_cpu = next(method.parameters()).device.type == "cpu"  # elsewhere it would need the toolkit's headers
+    torch._inductor.config.cpp_wrapper = on_cpu  # a small network's kernels are called without Python
     mode = "reduce-overhead" if graphs else None
     method.compile(mode=mode)
     for pipeline in pipelines:

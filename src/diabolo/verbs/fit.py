@@ -213,8 +213,8 @@ def _begun(
             recipe = _in_precision(recipe, run.recipe.training.precision)
         if differs := difference(run.recipe, recipe):
             raise UserError(
-                f"{found} was started with {differs}: resume with the same, choose another --out, or "
-                "remove it"
+                f"{found} was started with {differs}: resume with the same, remove it, or begin a new run "
+                f"(--init {found} starts from its weights)"
             )
         if run.facts.digest != facts.digest:
             raise UserError(f"{found} was started with other data under the same name: choose another --out")

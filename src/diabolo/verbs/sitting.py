@@ -74,10 +74,10 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
         show, position.step, steps_per_epoch, settings.epochs, settings.batch_size * settings.accumulate
     )
     with bar, deferred_interrupt() as interrupted, closing(board) if board else nullcontext():
+        saved_at = time.perf_counter()
         for event in events:
             bar.step(event)
             stop = agreed(interrupted, event)
-            due = event.epoch is not None and event.epoch % settings.checkpoint_every == 0
             if fabric.is_global_zero:
                 for row in rows(run, method, splits, event):
                     run.log(row)
@@ -86,8 +86,9 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
                         bar.curve(row)
                     if watch is not None:
                         watch(row)
-                if due or stop:
+                if stop or time.perf_counter() - saved_at > settings.checkpoint_every:
                     checkpoints.save(saved, method, optimiser, position)
+                    saved_at = time.perf_counter()
             if stop:
                 fabric.barrier()  # no process leaves before the checkpoint is written
                 raise Interrupted(
