@@ -83,6 +83,21 @@ def test_what_no_row_reaches_is_told(tmp_path: Path) -> None:
     assert "No row reaches raw pixels in kNN %." in section("a/study", study, Store(tmp_path))
 
 
+def test_a_decoder_that_was_lent_is_told_beside_those_that_are_own(tmp_path: Path) -> None:
+    study = planted_study(columns=["knn", "mse"], seeds=1)
+    for row, decoder in (("good", "own"), ("bad", "ad hoc")):
+        plant(tmp_path, row, [0.5], [0.01])
+        path = tmp_path / f"{row}-0.json"
+        values = json.loads(path.read_text())
+        values["scores"]["encoder"]["measures"]["reconstruction"]["decoder"] = decoder
+        path.write_text(json.dumps(values))
+    [lent] = table_of(study, Store(tmp_path).results(study)).lent
+    assert lent.startswith("MSE × 10³ of bad: of a decoder trained afterwards")
+    assert f"{lent}." in section("a/study", study, Store(tmp_path))
+    without = planted_study(columns=["knn"], seeds=1)
+    assert not table_of(without, Store(tmp_path).results(without)).lent
+
+
 def test_with_one_seed_the_test_set_must_tell(tmp_path: Path) -> None:
     plant(tmp_path, "good", [0.49], [0.01], references=True)
     plant(tmp_path, "bad", [0.40], [0.01])

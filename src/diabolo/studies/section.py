@@ -105,10 +105,10 @@ def _count(n: int) -> str:
 
 def _footnotes(table: StudyTable) -> list[str]:
     bold = [BOLD] if any(cell.best for line in table.lines for cell in line.cells) else []
-    unreached = [f"{sentence}." for sentence in table.unreached]
+    noted = [f"{sentence}." for sentence in (*table.unreached, *table.lent)]
     precisions = [f"Trained in {' and '.join(table.precisions)}."] if table.precisions else []
     machines = [*precisions, *(f"Measured on {machine}." for machine in table.hardware)]
-    return [*bold, *unreached, *_extractors(table), *machines]
+    return [*bold, *noted, *_extractors(table), *machines]
 
 
 def _extractors(table: StudyTable) -> list[str]:

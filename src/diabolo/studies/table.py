@@ -64,7 +64,8 @@ class StudyTable:
     """titles: of the columns in which there is something.
 
     failed: a sentence for each row that is worse than the untrained encoder. unreached: one for each
-    reference of the data alone, PCA or raw pixels, that is ahead of every row in some column.
+    reference of the data alone, PCA or raw pixels, that is ahead of every row in some column. lent: one on
+    the rows that were given a decoder, beside others that have their own.
     """
 
     titles: Sequence[str]
@@ -74,6 +75,7 @@ class StudyTable:
     precisions: Sequence[str] = ()  # that rows were trained in
     failed: Sequence[str] = ()
     unreached: Sequence[str] = ()
+    lent: Sequence[str] = ()
     extractors: Sequence[str] = ()  # whose features Fréchet distances are in
     values: Mapping[str, Mapping[str, BySeed]] = field(default_factory=dict)  # row → column → seed → figure
 
@@ -115,6 +117,7 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         precisions=sorted({study.recipe(Job(r.row, 0), {}).training.precision for r in results}),
         failed=_failed(study, columns, results),
         unreached=_unreached(study, results, values),
+        lent=_lent(columns, results),
         extractors=sorted({r.extractor for r in results if r.extractor})
         if "frechet" in study.columns
         else (),
@@ -217,6 +220,22 @@ def _unreached(
         if titles:
             sentences.append(f"No row reaches {REFERENCES[name]} in {', '.join(titles)}")
     return sentences
+
+
+def _lent(columns: Sequence[Column], results: Sequence[Result]) -> list[str]:
+    """A sentence where reconstructions of methods with a decoder stand beside those of methods without."""
+    titles = [column.title for column in columns if column.path[:2] == ("measures", "reconstruction")]
+    whose: dict[str, list[str]] = {"own": [], "ad hoc": []}
+    for result in results:
+        found = result.scores["encoder"].get("measures", {}).get("reconstruction", {}).get("decoder")
+        if found and result.row not in whose[found]:
+            whose[found].append(result.row)
+    if not (titles and all(whose.values())):
+        return []
+    return [
+        f"{', '.join(titles)} of {', '.join(whose['ad hoc'])}: of a decoder trained afterwards on what was "
+        "frozen, and for as long as it takes; the others' learned with their encoders, for as many steps"
+    ]
 
 
 def _untrained_twin(study: Study, row: str, other: str, column: Column) -> bool:

@@ -220,4 +220,4 @@ def _verdict(study: Study, table: StudyTable) -> list[str]:
         if study.seeds == 1:
             told = " in the one seed there is, which decides nothing"
         sentences.append(f"{column.title}: {best} leads with {column.show(means[best])}{told}.")
-    return [*sentences, *(f"{sentence}." for sentence in table.unreached)]
+    return [*sentences, *(f"{sentence}." for sentence in (*table.unreached, *table.lent))]
