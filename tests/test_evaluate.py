@@ -177,7 +177,33 @@ def test_without_labels_a_suite_has_its_probes_left_out_and_a_probe_by_name_is_r
     scores = diabolo.evaluate(bare, suite="fast", quiet=True)
     assert scores["encoder"].keys() == diabolo.evaluate(bare, quiet=True)["encoder"].keys()
     assert "knn" not in scores["encoder"]
-    assert "probe 'knn': it needs labels, and there are none" in refused(capsys, bare, "--probe", "knn")
+    assert "probe 'knn': it needs labels in train" in refused(capsys, bare, "--probe", "knn")
+    arrays = dict(np.load(file))
+    np.savez(bare, **(arrays | {key: np.zeros_like(arrays[key]) for key in arrays if "labels" in key}))
+    assert diabolo.evaluate(bare, quiet=True)["encoder"].keys() == scores["encoder"].keys()
+    assert "of two classes or more" in refused(capsys, bare, "--probe", "knn")
+
+
+def test_what_has_no_answer_on_the_features_is_left_out_of_a_suite(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = file.with_name("few.npz")
+    np.savez(few, features=np.load(file)["train_features"][:8], labels=np.arange(8) % 4)
+    suite = file.with_name("mine.yaml")
+    suite.write_text("probes: [knn, {name: kmeans, clusters: 9}, {name: gmm, components: 9}]")
+    scores = diabolo.evaluate(few, suite=suite)["encoder"]
+    assert "knn" in scores
+    assert not {"kmeans", "gmm"} & scores.keys()
+    assert "left out kmeans: there are 9 clusters, but only" in capsys.readouterr().err
+
+
+def test_a_module_is_evaluated_as_it_is() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.9))
+    scores = diabolo.evaluate(network, data="digits", probes=["knn"], quiet=True)
+    assert scores["encoder"]["width"] == 16
+    assert scores["encoder"]["knn"]["accuracy"] > 0.8  # with its dropout switched off
+    assert network.training
 
 
 def test_the_paper_s_hidden_layer_is_as_wide_as_the_representation(file: Path, tmp_path: Path) -> None:
@@ -248,7 +274,7 @@ def test_a_run_and_an_object_share_the_references_of_their_data(
     ("what", "options", "message"),
     [
         (Pixels(), {}, "Pixels: of which data"),
-        (object(), {"data": "digits"}, r"a object cannot be evaluated: it has no represent"),
+        (object(), {"data": "digits"}, r"of type object: what is evaluated is a run, features, a module"),
         (Pixels(), {"data": "digits", "space": "h"}, "space 'h' is one of a run's"),
         (Pixels(), {"data": "digit"}, "did you mean 'digits'"),
         (Pixels(), {"data": "digits", "measures": ["style"]}, "measure 'style': it reads a trained method"),

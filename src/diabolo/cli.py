@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path | None, typer.Option(help="The run folder; by default a new one under runs/.")]
+Space = Annotated[str | None, typer.Option(help="h, z or map; by default the one it was scored in.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -68,7 +69,8 @@ def fit(
     ] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[
-        int, typer.Option(help="Processes, one a device, that share each batch; torchrun says itself.")
+        int,
+        typer.Option(min=1, help="Processes, one a device, that share each batch; torchrun says itself."),
     ] = 1,
     no_evaluate: Annotated[bool, typer.Option("--no-evaluate", help="Train only.")] = False,
     settings: Settings = None,
@@ -148,7 +150,9 @@ def embed(
     run: Annotated[str, typer.Argument(help="A run folder.")],
     data: Annotated[str, typer.Argument(help="A data set's name, or a folder, archive or array file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .npz to write: features, labels, names.")],
-    space: Annotated[str | None, typer.Option(help="h, z or map; by default the method's own.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="h, z or map; by default the one it was scored in.")
+    ] = None,
 ) -> None:
     """Write the representation of images as an array file."""
     from diabolo.verbs.embed import embed as run_embed
@@ -279,7 +283,9 @@ def duplicates(
         float | None,
         typer.Option(help="The cosine that makes a near-duplicate; by default from how crowded images lie."),
     ] = None,
-    space: Annotated[str | None, typer.Option(help="h, z or map; by default the method's own.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="h, z or map; by default the one it was scored in.")
+    ] = None,
     out: Folder = None,
 ) -> None:
     """Find images that are nearly the same, across train and test too."""
@@ -306,7 +312,6 @@ def compare(
     settings: Settings = None,
 ) -> None:
     """Train several methods under one protocol, and say which leads."""
-    from diabolo.recipe import pairs
     from diabolo.verbs.compare import compare as run_compare
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
@@ -317,7 +322,7 @@ def compare(
         epochs=epochs,
         budget=budget,
         views=views,
-        settings=pairs(settings or []),
+        settings=settings or (),
         out=out,
         workers=workers,
     )
@@ -332,7 +337,7 @@ def search(
     ] = None,
     trials: Annotated[int, typer.Option(help="How many in all; those already done count.")] = 30,
     epochs: Annotated[int, typer.Option(help="Passes over the training images, of each trial.")] = 7,
-    limit: Annotated[int | None, typer.Option(help="Use only so many training images, of each trial.")] = None,
+    limit: Annotated[int | None, typer.Option(help="So many training images, of each trial.")] = None,
     space: Annotated[
         str | None, typer.Option(help="What to vary: a YAML file, or a named space such as mancini-ae.")
     ] = None,

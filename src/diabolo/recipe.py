@@ -210,20 +210,22 @@ def complete_for(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
 
 
 def difference(old: Recipe, new: Recipe) -> str | None:
-    """The first key in which two recipes differ, in words: "training.epochs = 5, not 6"."""
-    return _difference(old.to_dict(), new.to_dict())
+    """The first key in which two recipes differ, in words: "training.epochs = 5, not 6".
+
+    How often a run is saved is no difference.
+    """
+    training = replace(old.training, checkpoint_every=new.training.checkpoint_every)
+    return _difference(replace(old, training=training).to_dict(), new.to_dict())
 
 
 def departs(kept: Recipe, asked: Recipe, shape: tuple[int, ...] | None, scored: bool = True) -> str | None:
     """`difference` of the recipe of a run from one that leaves open what its data and its machine decide.
 
-    How often it was saved is no difference either.
     shape: of the data; None where the kept recipe was never completed. scored: count how a run is scored as
     well, and not only how it is trained and watched meanwhile.
     """
     asked = asked if shape is None else complete_for(asked, shape)
-    training = replace(asked.training, checkpoint_every=kept.training.checkpoint_every)
-    evaluation = asked.evaluation
+    training, evaluation = asked.training, asked.evaluation
     if training.precision == "auto":
         training = replace(training, precision=kept.training.precision)
     if not scored:

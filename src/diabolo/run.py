@@ -150,6 +150,11 @@ class Run:
             raise UserError(f"{path} does not fit the recipe: {' '.join(str(error).split())[:200]}") from None
         return method.to(self.device).eval()
 
+    @property
+    def space(self) -> str:
+        """The representation that the recipe scores: "h", "z" or "map"."""
+        return self.recipe.evaluation.space or self.method.spaces[0]
+
     def save(self, method: Method, seconds: float) -> None:
         """Write the trained method, and the seconds its steps took."""
         write_tensors(self.folder / "model.safetensors", method.state_dict(), {"seconds": f"{seconds:.1f}"})
@@ -158,12 +163,13 @@ class Run:
         """The representation of images: float32 [N, D].
 
         images: `Images`, or an array of what the run was trained on, in a layout of `to_pixels`.
+        space: "h", "z" or "map"; by default the one that the recipe scores.
         """
         if not isinstance(images, Images):
             images = Images(to_pixels(images, "embed"))
         if images.shape != self.facts.shape:
             raise UserError(f"this run takes examples of shape {self.facts.shape}, not {images.shape}")
-        return extract(lambda x: self.method.represent(x, space), images, device=self.device)
+        return extract(lambda x: self.method.represent(x, space or self.space), images, device=self.device)
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -231,7 +237,8 @@ def claimed(folder: Path) -> Iterator[Path]:
 def _taken(folder: Path) -> TakenError:
     if (folder / "recipe.yaml").exists():
         return TakenError(f"{folder} already holds a run: continue it with --resume, or choose another --out")
-    return TakenError(f"{folder} exists and is not empty: choose another --out")
+    what = "exists and is not empty" if folder.is_dir() else "is a file, and no folder"
+    return TakenError(f"{folder} {what}: choose another --out")
 
 
 def default_device() -> torch.device:

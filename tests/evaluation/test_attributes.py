@@ -103,10 +103,10 @@ def test_scores_and_verdict_without_labels(tmp_path):
         f"reads attributes right in {100 * found['accuracy']:.1f} % on average; always giving the commoner "
         f"value would in {100 * found['base']:.1f} %"
     ) in scores["verdict"]
-    with pytest.raises(UserError, match=r"^probe 'knn': it needs labels, and there are none"):
+    with pytest.raises(UserError, match=r"^probe 'knn': it needs labels in train"):
         evaluate(features, probes=["attributes", "knn"], quiet=True)
     bare = replace(features, test=Part(features.test.values))
-    with pytest.raises(UserError, match=r"^probe 'attributes': it needs attributes, and there are none"):
+    with pytest.raises(UserError, match=r"^probe 'attributes': it needs attributes in train"):
         evaluate(bare, probes=["attributes"], quiet=True)
     with pytest.raises(UserError, match=r"^attributes: these features have none"):
         Attributes()(bare, seed=0)
@@ -135,9 +135,7 @@ def test_attributes_go_from_a_file_through_a_run_to_features(tmp_path, digits):
     features = load_features(tmp_path / "z.npz")
     assert features.attribute_names == ("even", "top")
     assert evaluate(features, probes=["attributes"], quiet=True)["encoder"]["attributes"]["accuracy"] > 0.7
-    with pytest.raises(
-        UserError, match=r"^evaluation.probes: probe 'attributes' needs attributes, and digits"
-    ):
+    with pytest.raises(UserError, match=r"^evaluation.probes: probe 'attributes' needs attributes in train"):
         diabolo.fit("digits", "ae", epochs=1, settings=settings, out=tmp_path / "none", quiet=True)
 
 

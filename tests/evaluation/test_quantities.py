@@ -150,9 +150,9 @@ def test_a_suite_leaves_it_out_where_there_are_no_quantities(
 ) -> None:
     (tmp_path / "mine.yaml").write_text("probes: [knn, ridge]")
     scores = evaluate(blobs(), suite=tmp_path / "mine.yaml")
-    assert "left out probe 'ridge': it needs quantities, and there are none" in capsys.readouterr().err
+    assert "left out probe 'ridge': it needs quantities in train" in capsys.readouterr().err
     assert "ridge" not in scores["encoder"]
-    with pytest.raises(UserError, match=r"^probe 'ridge': it needs quantities, and there are none"):
+    with pytest.raises(UserError, match=r"^probe 'ridge': it needs quantities in train"):
         evaluate(blobs(), probes=["ridge"], quiet=True)
     with pytest.raises(UserError, match=r"^ridge: these features have no quantities"):
         Quantities()(blobs(), seed=0)
@@ -180,7 +180,7 @@ def test_quantities_go_from_a_file_through_a_run_to_features(tmp_path: Path, dig
     features = load_features(tmp_path / "z.npz")
     assert features.quantity_names == ("brightness", "top")
     assert evaluate(features, probes=["ridge"], quiet=True)["encoder"]["ridge"]["r2"] > 0.3
-    with pytest.raises(UserError, match=r"^evaluation.probes: probe 'ridge' needs quantities, and digits"):
+    with pytest.raises(UserError, match=r"^evaluation.probes: probe 'ridge' needs quantities in train"):
         diabolo.fit("digits", "ae", epochs=1, settings=settings, out=tmp_path / "none", quiet=True)
 
 

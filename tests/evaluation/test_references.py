@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diabolo.data.images import Images, Splits
-from diabolo.evaluation.probes import Linear
+from diabolo.evaluation.probes import Linear, standardised
 from diabolo.evaluation.references import cached, pca, pixels
 
 
@@ -56,10 +56,20 @@ def test_pca_uses_the_unlabelled_images_of_train(digits):
     np.testing.assert_allclose(features.test.values, pca(digits, 10).test.values, atol=1e-4)
 
 
-def test_pca_is_no_wider_than_the_data(digits):
+def test_pca_is_no_wider_than_the_data_vary(digits):
+    x = digits.train.pixels.flatten(1).numpy() / 255.0
+    deviations = np.linalg.svd(x - x.mean(0), compute_uv=False)
+    there = int((deviations > 1e-3 * deviations[0]).sum())
+    assert there < x.shape[1]  # corners are always white
     features = pca(digits, 100)
-    assert features.width == 64
-    assert features.note == "64 principal components, all there are"
+    assert features.width == there
+    assert features.note == f"{there} principal components, all there are"
+
+
+def test_pca_of_fewer_images_than_pixels_has_no_component_that_is_rounding(digits):
+    few = pca(replace(digits, train=digits.train.take(torch.arange(20))), 64)
+    assert few.width == 19
+    assert np.abs(standardised(few).test.values).max() < 100
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ def test_without_labels_there_is_geometry_alone():
     assert scored.scores.keys() == {
         *(
             "width",
+            "train_size",
             "test_size",
             "effective_rank",
             "centred_rank",

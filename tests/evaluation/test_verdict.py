@@ -43,12 +43,22 @@ def test_a_good_run():
     ]
 
 
+def test_few_train_examples_span_few_dimensions_and_are_no_collapse():
+    wide = entry(43, width=2048) | {"train_size": 48}
+    assert verdict({"encoder": wide})[0] == (
+        "43 of 2048 dimensions carry information, of 47 that 48 train examples can span"
+    )
+    assert verdict({"encoder": wide | {"train_size": 10_000}})[0].endswith("likely collapse")
+    assert "collapse" not in " ".join(verdict({"encoder": entry(1.9, width=20) | {"train_size": 4}}))
+    assert verdict({"encoder": entry(1.9, width=20) | {"train_size": 400}})[0].startswith("collapsed")
+
+
 def test_a_few_test_examples_decide_nothing():
     rows = {"encoder": entry(10, 1.0, 0.75, n=4), "random": entry(10, 1.0, 0.25, n=4)}
     rows["pixels"] = entry(15, 1.0, 0.0, n=4)
     lines = verdict(rows)
     assert not any("beat" in line or "failed" in line for line in lines)
-    assert lines[-1] == "only 4 test examples: too few to tell most differences"
+    assert lines[-1] == "too few test examples to tell most differences: 4"
     rows = {name: row | {"test_size": 10_000} for name, row in rows.items()}
     assert verdict(rows)[0].startswith("beats a random encoder")
     assert not any("only" in line for line in verdict(rows))

@@ -13,6 +13,7 @@ import yaml
 
 import diabolo
 from diabolo.cli import main
+from diabolo.errors import UserError
 from diabolo.run import Run
 from diabolo.studies.columns import COLUMNS
 from diabolo.studies.study import Study
@@ -111,6 +112,27 @@ def test_named_beside_the_best_is_what_the_seeds_cannot_tell_from_it(verdict) ->
 def test_nobody_leads_where_methods_do_not_compete(verdict, monkeypatch) -> None:
     monkeypatch.setitem(COLUMNS, "knn", replace(COLUMNS["knn"], ranked=False))
     assert [sentence.partition(":")[0] for sentence in verdict()] == ["MSE × 10³"]
+
+
+def test_without_labels_the_ranks_are_compared(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (80, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    table = diabolo.compare(
+        tmp_path / "images.npy",
+        ["ae", "simclr"],
+        seeds=1,
+        epochs=1,
+        settings=["encoder.name=mlp", "encoder.widths=[16]", "training.batch_size=16"],
+        out=tmp_path / "c",
+        quiet=True,
+    )
+    assert list(table.titles) == ["rank", "style R²", "MSE × 10³"]
+    assert [line.seeds for line in table.lines[:2]] == [1, 1]
+
+
+def test_without_workers_nothing_is_begun(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"^--workers 0"):
+        diabolo.compare("digits", ["ae", "simclr"], seeds=2, epochs=1, settings=SMALL, out=folder, workers=0)
 
 
 def test_started_again_it_redoes_nothing(folder: Path) -> None:

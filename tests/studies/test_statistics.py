@@ -27,6 +27,13 @@ def test_only_seeds_that_both_have_are_paired() -> None:
     assert (found.mean, found.half, found.seeds) == (1.0, 0.0, 2)
 
 
+def test_seeds_that_agree_to_a_step_know_nothing_finer() -> None:
+    one, other = {0: 91.4, 1: 92.2}, {0: 91.1, 1: 91.9}
+    assert paired(one, other).at_least(0) == "held"
+    assert paired(one, other, step=0.5).at_least(0) == "undecided"
+    assert paired(one, other, step=0.1).half >= 0.1
+
+
 def test_a_single_seed_decides_nothing() -> None:
     assert paired({0: 99.0}, {0: 1.0}).at_least(0) == "undecided"
     assert paired({0: 99.0}, {1: 1.0}).seeds == 0

@@ -68,12 +68,14 @@ def test_corners_hold_every_value_of_a_list_and_both_ends_of_a_range() -> None:
 def test_every_method_takes_its_default_space(method: str) -> None:
     encoder = {"name": "vit", "patch": 4} if method == "mae" else "resnet18"
     base = compose([{"data": {"name": "cifar10"}, "method": method, "encoder": encoder}])
-    space = space_from(default_space(base), "space")
+    space = space_from(default_space(base, 45_000), "space")
     assert {"optimiser.lr", "training.batch_size"} <= space.keys()
     lr = space["optimiser.lr"]
     assert lr.low < base.optimiser["lr"] < lr.high
     for settings in corners(space):
         complete_for(compose([base.to_dict()], settings), (3, 32, 32))
+    assert default_space(base, 100)["training.batch_size"] == [64]
+    assert "training.batch_size" not in default_space(base, 10)
 
 
 @pytest.mark.parametrize("name", SPACES.texts())

@@ -145,7 +145,7 @@ def _images(
         files, left_out = _chosen(path, found())
         pixels, kept, notes = decode(files, size=size, colour=colour, strict=strict, make=make)
         if left_out:
-            notes.append(f"{len(left_out)} files beside the images left out: {first_few(left_out)}")
+            notes.append(f"left out beside the images: {first_few(left_out)}")
         return pixels, {"names": [file.name for file in files], "kept": kept, "notes": notes}
 
     least = 0 if resident is False else SMALL

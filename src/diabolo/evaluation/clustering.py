@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge
 
+from diabolo.errors import UserError
 from diabolo.evaluation import mixtures
 from diabolo.evaluation.features import Features, Part
 from diabolo.evaluation.probes import (
@@ -98,6 +99,8 @@ class KMeans:
 
         train, _, test = labelled_parts("kmeans", features)
         clusters = self.clusters or count_classes(features.classes, known(train))
+        if len(train) < clusters:
+            raise UserError(f"kmeans: there are {clusters} clusters, but only {len(train)} training examples")
         model = Clusters(
             clusters,
             n_init=self.n_init,

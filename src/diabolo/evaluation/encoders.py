@@ -23,6 +23,18 @@ class Encoder(Protocol):
         ...
 
 
+class Forward(nn.Module):
+    """A module as it is: what it makes of examples is their representation."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def represent(self, x: Tensor) -> Tensor:
+        z: Tensor = self.module(x)
+        return z
+
+
 def features_by(encoder: Encoder, splits: Splits) -> Features:
     """The features of the parts that probes use.
 

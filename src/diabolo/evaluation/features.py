@@ -60,9 +60,18 @@ class Part:
 
 
 def targets_of(*parts: Part | Images) -> set[Target]:
-    """What every part has of labels, attributes and quantities."""
+    """What there is to predict: what every part has, and of labels two classes or more."""
     every: tuple[Target, ...] = ("labels", "attributes", "quantities")
-    return {one for one in every if all(getattr(part, one) is not None for part in parts)}
+    found = {one for one in every if all(getattr(part, one) is not None for part in parts)}
+    return (
+        found - {"labels"} if "labels" in found and len(np.unique(np.asarray(parts[0].labels))) < 2 else found
+    )
+
+
+def lacking(wanted: Target) -> str:
+    """Why it is not among `targets_of`, as the end of a sentence."""
+    classes = ", of two classes or more" if wanted == "labels" else ""
+    return f"needs {wanted} in train, validation and test{classes}"
 
 
 @dataclass(frozen=True)

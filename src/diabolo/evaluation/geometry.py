@@ -50,7 +50,7 @@ def active_dimensions(z: np.ndarray) -> int:
     a VAE's do; dimensions that live but repeat each other are seen by the rank, which ignores the axes.
     """
     spread = deviations(z)
-    floor = ROUNDING * float(np.sqrt(np.mean(np.square(z, dtype=np.float64))))
+    floor = ROUNDING * float(np.sqrt(np.einsum("nd,nd->", z, z, dtype=np.float64) / z.size))
     return int((spread > max(ACTIVE * spread.max(), floor)).sum())
 
 
@@ -60,12 +60,12 @@ def sparsity(z: np.ndarray) -> float:
     (√D − ‖z‖₁ / ‖z‖₂) / (√D − 1): 0 where all numbers of a row are of one size, 1 where a single one is not
     zero. 0 for D = 1, and where all rows are zero.
     """
-    z = np.asarray(z, np.float64)
-    length = np.linalg.norm(z, axis=1)
+    length = np.sqrt(np.einsum("nd,nd->n", z, z, dtype=np.float64))
     if z.shape[1] == 1 or not length.any():
         return 0.0
     root, there = z.shape[1] ** 0.5, length > 0
-    return float(((root - np.abs(z[there]).sum(axis=1) / length[there]) / (root - 1)).mean())
+    ratio = np.abs(z).sum(axis=1, dtype=np.float64)[there] / length[there]
+    return float(((root - ratio) / (root - 1)).mean())
 
 
 def geometry(z: np.ndarray) -> dict[str, Any]:

@@ -168,7 +168,7 @@ class MLP:
             model,
             _labelled(train),
             _labelled(validation),
-            epochs=self.epochs or max(EPOCHS, math.ceil(STEPS * self.batch_size / len(train))),
+            epochs=self.epochs or max(EPOCHS, math.ceil(STEPS / math.ceil(len(train) / self.batch_size))),
             lr=self.lr,
             batch_size=self.batch_size,
             select=self.select,

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -50,13 +50,20 @@ def target(probe: Mapping[str, Any]) -> Target:
     return "quantities" if needing("quantities", [probe]) else "labels"
 
 
-def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) -> Scored:
+def score(
+    features: Features,
+    probes: Sequence[Mapping[str, Any]],
+    seed: int,
+    leave_out: Callable[[UserError], None] | None = None,
+) -> Scored:
     """Every score of one representation: geometry, and the probes that its targets allow.
 
     Geometry is read on train, a sample of at most 25,600 rows, so that test is left to the probes.
+    leave_out: is told why a probe has no answer on these features; without it the `UserError` is raised.
     """
     z = features.train.values[sample(len(features.train), RANK_ROWS)]
-    scores: dict[str, Any] = {"width": features.width, "test_size": len(features.test)} | geometry(z)
+    sizes = {"train_size": len(features.train), "test_size": len(features.test)}
+    scores: dict[str, Any] = {"width": features.width} | sizes | geometry(z)
     if features.note:
         scores["note"] = features.note
     predictions = {}
@@ -66,7 +73,13 @@ def score(features: Features, probes: Iterable[Mapping[str, Any]], seed: int) ->
     for spec in allowed:
         probe = PROBES.build(spec)
         started = time.perf_counter()
-        outcome = probe(features, seed)
+        try:
+            outcome = probe(features, seed)
+        except UserError as error:
+            if leave_out is None:
+                raise
+            leave_out(error)
+            continue
         scores[spec["name"]] = as_score(outcome, time.perf_counter() - started)
         if outcome.predictions is not None:
             predictions[spec["name"]] = outcome.predictions

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from diabolo.components import complete
-from diabolo.evaluation.features import Target
+from diabolo.evaluation.features import Target, lacking
 from diabolo.evaluation.measures import Subject, objection
 from diabolo.evaluation.suite import needing, target
 from diabolo.tables import MEASURES, PROBES, SUITES
@@ -51,7 +51,7 @@ def applicable(
 
 def _against_probe(spec: Spec, targets: set[Target], subject: Subject | None) -> str | None:
     if (wanted := target(spec)) not in targets:
-        return f"it needs {wanted}, and there are none"
+        return f"it {lacking(wanted)}"
     if subject is None and needing("method", [spec]):
         return "it trains the encoder: it needs a run"
     return None

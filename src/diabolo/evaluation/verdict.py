@@ -75,9 +75,10 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
         line = f"ridge regression reads quantities with a mean R² of {ridge['r2']:.2f}"
         lines.append((line + (f" ({', '.join(beside)})" if beside else "")).replace("-", "−"))
     if PROBES.keys() & encoder.keys() and encoder["test_size"] < FEW:
-        lines.append(f"only {encoder['test_size']} test examples: too few to tell most differences")
+        lines.append(f"too few test examples to tell most differences: {encoder['test_size']}")
     if not PROBES.keys() & encoder.keys():
-        lines.append(f"not scored by kNN or a linear probe: judged by its rank only{_by_rank(scores)}")
+        judged = "" if ridge or attributes else ": judged by its rank only"
+        lines.append(f"not scored by kNN or a linear probe{judged}{_by_rank(scores)}")
     return lines
 
 
@@ -111,10 +112,12 @@ def _dimensions(scores: Mapping[str, Any]) -> tuple[str, bool]:
     """How many dimensions carry information, in words, and whether that is a collapse."""
     encoder = scores["encoder"]
     rank, width = encoder["centred_rank"], encoder["width"]
-    count = f"{rank:.0f} of {width} dimensions carry information"
+    most = _most(encoder)
+    few = f", of {most:.0f} that {most + 1:.0f} train examples can span" if most < width else ""
+    count = f"{rank:.0f} of {width} dimensions carry information{few}"
     collapsed = _on_a_line(encoder)
     before = [min(scores[name]["centred_rank"], width) for name in ("random", "pixels") if name in scores]
-    narrow = rank < NARROW_SHARE * width and rank < LOST_SHARE * min(before, default=math.inf)
+    narrow = rank < NARROW_SHARE * most and rank < LOST_SHARE * min(before, default=math.inf)
     if not collapsed and not narrow:
         return count, False
     sides = compare(encoder, scores["random"]) if "random" in scores else {}
@@ -136,9 +139,14 @@ def _by_rank(scores: Mapping[str, Any]) -> str:
     return "".join(f", {side} that of {' and '.join(found)}" for side, found in sides.items() if found)
 
 
+def _most(entry: Entry) -> float:
+    """The rank that a representation could have: a few examples span fewer dimensions than there are."""
+    return min(entry["width"], entry.get("train_size", math.inf) - 1)
+
+
 def _on_a_line(entry: Entry) -> bool:
-    """Whether all examples lie near one line, or for a narrow representation, on one point."""
-    return entry["centred_rank"] < (COLLAPSED_RANK if entry["width"] >= 2 * COLLAPSED_RANK else 1.0)
+    """Whether all examples lie near one line; of what can have few dimensions, whether on one point."""
+    return entry["centred_rank"] < (COLLAPSED_RANK if _most(entry) >= 2 * COLLAPSED_RANK else 1.0)
 
 
 def _behind_projector(embedding: Entry) -> str | None:

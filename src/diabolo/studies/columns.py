@@ -30,6 +30,10 @@ class Column:
             value = value.get(key) if isinstance(value, Mapping) else None
         return None if value is None else self.scale * float(value)
 
+    def step(self, scores: Mapping[str, Any]) -> float:
+        """In what steps the figure moves: an accuracy by a test example."""
+        return self.scale / scores["encoder"]["test_size"] if self.path[-1] == "accuracy" else 0.0
+
     def show(self, value: float) -> str:
         return f"{value:.{self.digits}f}".replace("-", "−")
 

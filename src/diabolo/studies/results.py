@@ -118,14 +118,15 @@ class Store:
         return job.trial is not None or all(self.current(study, Job(job.row, 0, i)) for i in range(trials))
 
     def results(self, study: Study) -> list[Result]:
-        """The finished runs, in the order of the rows."""
+        """The finished runs that can be read, in the order of the rows; `outdated` says why others cannot."""
         found = []
-        for name in study.rows:
-            for seed in range(study.seeds_of(name)):
-                if self.has(job := Job(name, seed)):
-                    values = self._read(job)
-                    kept = (values[key] for key in ("curve", "environment", "scores"))
-                    found.append(Result(name, seed, Cost(**values["cost"]), *kept))
+        for job in (Job(name, seed) for name in study.rows for seed in range(study.seeds_of(name))):
+            try:
+                values = self._read(job)
+            except UserError:
+                continue
+            kept = (values[key] for key in ("curve", "environment", "scores"))
+            found.append(Result(job.row, job.seed, Cost(**values["cost"]), *kept))
         return found
 
     def trials(self, study: Study, row: str) -> list[tuple[Settings, float | None]]:

@@ -165,9 +165,9 @@ def _choices(study: Study, store: Store) -> str:
 def _at_edge(chosen: Settings, trials: Sequence[Settings]) -> bool:
     """Whether a number that was varied is the least or the greatest that was tried, of three or more."""
     for key, value in chosen.items():
-        grid = {trial[key] for trial in trials if key in trial}
-        numbers = all(isinstance(tried, int | float) for tried in grid)
-        if len(grid) > 2 and numbers and value in (min(grid), max(grid)):
+        tried = [trial[key] for trial in trials if key in trial]
+        numbers = all(isinstance(one, int | float) for one in tried)
+        if numbers and len(set(tried)) > 2 and value in (min(tried), max(tried)):
             return True
     return False
 

@@ -30,8 +30,12 @@ class Difference:
         return "not held" if self.mean + self.half < by else "undecided"
 
 
-def paired(one: Mapping[int, float], other: Mapping[int, float]) -> Difference:
-    """one − other, by seed: Student's interval of the mean of the paired differences."""
+def paired(one: Mapping[int, float], other: Mapping[int, float], step: float = 0.0) -> Difference:
+    """one − other, by seed: Student's interval of the mean of the paired differences.
+
+    step: in which the figures move, such as one test example; the interval is no narrower, lest seeds that
+    agree by chance seem to know better.
+    """
     from scipy.stats import t
 
     differences = [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
@@ -41,7 +45,7 @@ def paired(one: Mapping[int, float], other: Mapping[int, float]) -> Difference:
     if n == 1:
         return Difference(differences[0], math.inf, 1)
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * stdev(differences) / math.sqrt(n)
-    return Difference(fmean(differences), half, n)
+    return Difference(fmean(differences), max(half, step), n)
 
 
 def together(words: Sequence[Word]) -> Word:

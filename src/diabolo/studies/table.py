@@ -64,7 +64,7 @@ class StudyTable:
     """titles: of the columns in which there is something.
 
     failed: a sentence for each row that is worse than the untrained encoder. unreached: one for each
-    reference of the data alone, PCA or raw pixels, that is ahead of every row in some column. lent: one on
+    reference, raw pixels, PCA or the untrained twin, that is ahead of every row in some column. lent: one on
     the rows that were given a decoder, beside others that have their own.
     """
 
@@ -77,6 +77,7 @@ class StudyTable:
     unreached: Sequence[str] = ()
     lent: Sequence[str] = ()
     extractors: Sequence[str] = ()  # whose features Fréchet distances are in
+    steps: Mapping[str, float] = field(default_factory=dict)  # in which the figures of a column move
     values: Mapping[str, Mapping[str, BySeed]] = field(default_factory=dict)  # row → column → seed → figure
 
 
@@ -86,6 +87,10 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
     values = {
         name: {key: _read(COLUMNS[key], of) for key in (*study.columns, *_claimed(study))}
         for name, of in entries.items()
+    }
+    steps = {
+        key: max((COLUMNS[key].step(r.scores) for r in results), default=0.0)
+        for key in (*study.columns, *_claimed(study))
     }
     shown = [
         key
@@ -97,7 +102,7 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
     lines = []
     for name, row in study.rows.items():
         known = [Cell(_published(row.published.get(key))) for key in published]
-        cells = [_cell(name, key, values) for key in shown]
+        cells = [_cell(name, key, values, steps[key]) for key in shown]
         costs = [r.cost for r in results if r.row == name]
         cost = _mean_cost(costs) if costs else None
         done, share = (len(costs), study.seeds_of(name)), study.budget(name)
@@ -108,7 +113,7 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
             cells = [_shown(_read(column, found, name), column) for column in columns]
             lines.append(Line(title, [Cell("")] * len(published) + cells, len(found), reference=True))
     titles = [f"published {COLUMNS[key].title}" for key in published] + [c.title for c in columns]
-    claims = [_judge(claim, values) for claim in study.claims]
+    claims = [_judge(claim, values, steps) for claim in study.claims]
     return StudyTable(
         titles,
         lines,
@@ -121,6 +126,7 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         extractors=sorted({r.extractor for r in results if r.extractor})
         if "frechet" in study.columns
         else (),
+        steps=steps,
         values=values,
     )
 
@@ -130,11 +136,11 @@ def _read(column: Column, scores: Mapping[int, Mapping[str, Any]], of: str = "en
     return {seed: value for seed, value in found.items() if value is not None}
 
 
-def _cell(name: str, key: str, values: Mapping[str, Mapping[str, BySeed]]) -> Cell:
+def _cell(name: str, key: str, values: Mapping[str, Mapping[str, BySeed]], step: float) -> Cell:
     column, own = COLUMNS[key], values[name][key]
     sign = 1 if column.rises else -1
     rivals = [of[key] for other, of in values.items() if other != name and of[key]]
-    ahead = [sign * (d := paired(rival, own)).mean > d.half for rival in rivals]
+    ahead = [sign * (d := paired(rival, own, step)).mean > d.half for rival in rivals]
     told = column.ranked and len(own) > 1 and bool(rivals)
     return _shown(own, column, best=told and not any(ahead))
 
@@ -156,13 +162,14 @@ def _claimed(study: Study) -> Iterable[str]:
     return dict.fromkeys(key for claim in study.claims for key in claim.columns if key not in study.columns)
 
 
-def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]]) -> Judged:
+def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]], steps: Mapping[str, float]) -> Judged:
     words: list[Word] = []
     texts = []
     others: Sequence[str | None] = claim.over or [None]
     for row, other, key in product(claim.rows, others, claim.columns):
         column, own = COLUMNS[key], values[row][key]
-        difference = paired(own, dict.fromkeys(own, 0.0) if other is None else values[other][key])
+        against = dict.fromkeys(own, 0.0) if other is None else values[other][key]
+        difference = paired(own, against, steps[key])
         if difference.seeds == 0:
             words.append("undecided")
             continue
@@ -170,9 +177,9 @@ def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]]) -> Judged:
         words.append(ahead.at_least(claim.by))
         half = "" if math.isinf(difference.half) else f" ± {column.show(difference.half)}"
         mean = f"{'+' if difference.mean >= 0 and other else ''}{column.show(difference.mean)}"
-        against = "" if other is None else f" against {other}"
+        beside = "" if other is None else f" against {other}"
         word = f"{words[-1]}, one seed" if difference.seeds == 1 else words[-1]
-        texts.append(f"{row}{against}, {column.title}: {mean}{half} ({word})")
+        texts.append(f"{row}{beside}, {column.title}: {mean}{half} ({word})")
     return Judged(claim.says, together(words) if texts else "not run", texts)
 
 
@@ -193,7 +200,7 @@ def _failed(study: Study, columns: Sequence[Column], results: Sequence[Result]) 
                 _read(column, {seed: of[seed].scores for seed in own}, which)
                 for of, which in ((own, "encoder"), (untrained, "random"))
             )
-            difference = paired(mine, theirs)
+            difference = paired(mine, theirs, column.step(next(iter(own.values())).scores))
             if column.path[-1] != "accuracy" or not difference.mean < 0:
                 continue
             if difference.mean + difference.half < 0 or _clearly_behind(column, own, untrained):
@@ -207,15 +214,19 @@ def _failed(study: Study, columns: Sequence[Column], results: Sequence[Result]) 
 def _unreached(
     study: Study, results: Sequence[Result], values: Mapping[str, Mapping[str, BySeed]]
 ) -> list[str]:
-    """A sentence for PCA and for raw pixels, where the mean of no row comes up to it."""
+    """A sentence for PCA, raw pixels and a common untrained twin, where the mean of no row comes up to it."""
     sentences = []
-    for name in ("pca", "pixels"):
-        found = {r.seed: r.scores for r in results if name in r.references}
+    for name in ("random", "pca", "pixels"):
+        found = {r.seed: r for r in results if name in r.references}
         titles = []
         for key in study.columns:
             column, rows = COLUMNS[key], [fmean(of[key].values()) for of in values.values() if of[key]]
-            theirs = _read(column, found, name)
-            if column.path[-1] == "accuracy" and rows and theirs and max(rows) < fmean(theirs.values()):
+            theirs = _read(column, {seed: r.scores for seed, r in found.items()}, name)
+            if column.path[-1] != "accuracy" or not rows or not theirs:
+                continue
+            whose = next(iter(found.values())).row
+            twins = name != "random" or all(_untrained_twin(study, row, whose, column) for row in study.rows)
+            if twins and max(rows) < fmean(theirs.values()):
                 titles.append(column.title)
         if titles:
             sentences.append(f"No row reaches {REFERENCES[name]} in {', '.join(titles)}")

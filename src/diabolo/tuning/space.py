@@ -61,13 +61,17 @@ def space_from(values: Any, where: str) -> Space:
     return dict(sorted(space.items(), key=lambda item: not item[0].endswith(".name")))
 
 
-def default_space(recipe: Recipe) -> dict[str, Any]:
-    """The learning rate around the recipe's own, the batch size, and the width of the code or embedding."""
+def default_space(recipe: Recipe, images: int) -> dict[str, Any]:
+    """The learning rate around the recipe's own, the batch size, and the width of the code or embedding.
+
+    images: of the training split; batches are no larger.
+    """
     lr = recipe.optimiser["lr"]
     values: dict[str, Any] = {
         "optimiser.lr": {"low": lr / REACH, "high": lr * REACH, "log": True},
-        "training.batch_size": BATCHES,
     }
+    if batches := [size for size in BATCHES if size <= images]:
+        values["training.batch_size"] = batches
     settings = settings_of(METHODS.load(recipe.method["name"]))
     for key, widths in (("latent", LATENTS), ("width", WIDTHS)):
         if key in settings:

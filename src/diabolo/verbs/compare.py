@@ -14,8 +14,9 @@ from filelock import FileLock
 
 from diabolo.data.splits import load
 from diabolo.errors import UserError
+from diabolo.evaluation.features import probe_images, targets_of
 from diabolo.files import write_json, write_text
-from diabolo.recipe import complete_for, compose
+from diabolo.recipe import complete_for, compose, pairs
 from diabolo.report import comparison
 from diabolo.studies.columns import COLUMNS
 from diabolo.studies.results import Store
@@ -33,14 +34,14 @@ Views = Literal["none", "simclr", "simvae", "own"]
 
 
 def compare(
-    data: str,
+    data: str | Path,
     methods: Sequence[str],
     *,
     seeds: int = 3,
     epochs: int | None = None,
     budget: str | None = None,
     views: Views | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Sequence[str] | Mapping[str, Any] = (),
     out: str | Path | None = None,
     workers: int = 1,
     quiet: bool = False,
@@ -52,14 +53,16 @@ def compare(
     catalog or a path. budget: the training time of each run, such as "20m", in place of epochs: each method's
     pace is measured once, on this machine, and the epochs that the time buys stand in the recipes. views: a
     set of augmentations, "own" for those each method brings; by default "simclr" for colours, "simvae" for
-    grey images. settings: keys of the recipe laid over all, such as {"encoder.name": "resnet18"}. out: a
+    grey images. settings: keys of the recipe laid over all, such as {"encoder.name": "resnet18"} or
+    ["encoder.name=resnet18"]. out: a
     folder, by default `comparisons/DATA`; what is finished there is not run again, what was stopped goes on.
     workers: processes that share the work.
 
     Writes `comparison.html`, and small files of each run under `results/` (see docs/files.md).
     """
     folder = Path("comparisons", Path(data).stem or "data") if out is None else Path(out)
-    study = _study(data, methods, seeds, epochs, views, settings or {})
+    over = settings if isinstance(settings, Mapping) else pairs(settings)
+    study = _study(str(data), methods, seeds, epochs, views, over)
     seconds = None if budget is None else seconds_of(budget)
     if seconds and ("training.epochs" in study.shared or "epochs" in study.shared.get("training", {})):
         raise UserError("compare: give either --epochs or --budget")
@@ -102,13 +105,10 @@ def _study(
     first = compose([{"data": {"name": data}, "method": names[0]}], settings)
     if first.training.precision == "auto":
         raise UserError("training.precision=auto: each run would choose for itself: name float32 or bf16")
-    shape = load(first.data).train.shape
-    shared: dict[str, Any] = {
-        "data.name": data,
-        "evaluation.space": "h",
-        "evaluation.probes": ["linear", "knn"],
-    }
-    columns = ["linear", "knn", "rank"]
+    splits = load(first.data)
+    shape, probes = splits.train.shape, ["linear", "knn"] * ("labels" in targets_of(*probe_images(splits)))
+    shared: dict[str, Any] = {"data.name": data, "evaluation.space": "h", "evaluation.probes": probes}
+    columns = [*probes, "rank"]
     if len(shape) == 3:
         shared["evaluation.measures"] = ["style", "reconstruction"]
         columns += ["style", "mse"]
@@ -207,6 +207,7 @@ def _protocol(study: Study) -> dict[str, Any]:
 def _verdict(study: Study, table: StudyTable) -> list[str]:
     """What failed; the best method of each column, and which the seeds cannot tell from it."""
     sentences = [f"Failed: {sentence}." for sentence in table.failed]
+    sentences += [f"{sentence}." for sentence in table.unreached]
     for key in study.columns:
         column = COLUMNS[key]
         found = {name: of[key] for name, of in table.values.items() if of[key]}
@@ -214,10 +215,13 @@ def _verdict(study: Study, table: StudyTable) -> list[str]:
             continue
         means = {name: fmean(of.values()) for name, of in found.items()}
         best = (max if column.rises else min)(means, key=lambda name: means[name])
-        apart = {name: paired(found[best], of) for name, of in found.items() if name != best}
-        tied = [name for name, by in apart.items() if abs(by.mean) <= by.half]
-        told = f"; {study.seeds} seeds cannot tell it from {', '.join(tied)}" if tied else ""
-        if study.seeds == 1:
+        apart = {
+            name: paired(found[best], of, table.steps[key]) for name, of in found.items() if name != best
+        }
+        tied = [name for name, by in apart.items() if not abs(by.mean) > by.half]  # no common seed is a tie
+        seeds = max(by.seeds for by in apart.values())
+        told = f"; {seeds} seeds cannot tell it from {', '.join(tied)}" if tied else ""
+        if seeds < 2:
             told = " in the one seed there is, which decides nothing"
         sentences.append(f"{column.title}: {best} leads with {column.show(means[best])}{told}.")
-    return [*sentences, *(f"{sentence}." for sentence in (*table.unreached, *table.lent))]
+    return [*sentences, *(f"{sentence}." for sentence in table.lent)]

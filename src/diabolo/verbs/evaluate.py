@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from diabolo.allocator import spare_page_faults
 from diabolo.components import CUSTOM
 from diabolo.data.images import Splits
@@ -21,6 +23,7 @@ from diabolo.evaluation.suite import as_score, embedding, needing, score, write_
 from diabolo.evaluation.suites import Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
+from diabolo.precision import flushed_denormals
 from diabolo.recipe import Evaluation, Recipe
 from diabolo.revision import REVISION
 from diabolo.run import Own, Run, default_device
@@ -38,8 +41,9 @@ Specs = list[dict[str, Any]]
 Draw = Callable[[Path], Path]  # writes the page of some scores: an .html file, or into a folder
 
 
+@flushed_denormals()
 def evaluate(
-    what: str | Path | Run | Features | Encoder,
+    what: str | Path | Run | Features | Encoder | nn.Module,
     *,
     data: str | Path | Splits | None = None,
     suite: str | Path | None = None,
@@ -54,13 +58,14 @@ def evaluate(
     """Score a representation, and return the table as `scores.json` holds it.
 
     what: a run or its folder; features, or an `.npz` of them (see `load_features`); "timm:" and the name of a
-    model; or any object with `represent`, from examples [n, C, H, W] in [0, 1] to [n, D] (see `Encoder`).
+    model; or a module, or any object with `represent`, from examples [n, C, H, W] in [0, 1] to [n, D] (see
+    `Encoder`).
     data: what a model or an object represents, by name, path or as `Splits`. Of a run that was trained on
     arrays, its splits.
     suite: of `diabolo suites`, or a YAML file; what of it does not apply is left out, with a line that says
     so. probes, measures: by name, in place of a suite; what does not apply is refused.
     A run is scored as its recipe says, which renews its `scores.json` and `report.html`. With a suite, with
-    probes or measures (which have the recipe's settings where it names them), in another `space` ("h", "z",
+    probes or measures (with the recipe's settings where it names them), in another `space` ("h", "z",
     "map"), or with `supervised`, which trains the same encoder with labels to stand beside it, its folder is
     left as it is. Other representations are scored by the suite "fast".
     out: a JSON file to write the table to. report: an `.html` file for the page, or a folder for it and its
@@ -70,6 +75,7 @@ def evaluate(
         raise UserError("score by a suite, or by single probes and measures: not by both")
     spare_page_faults(default_device())
     show, strict = Show(quiet), suite is None
+    named = probes is not None or measures is not None
     if isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir()):
         run = opened(what)
         chosen = _chosen(suite, probes, measures, run.recipe.evaluation)
@@ -80,7 +86,7 @@ def evaluate(
         raise UserError(f"space '{space}' is one of a run's: this is a single representation")
     else:
         chosen = _chosen(suite, probes, measures, Evaluation())
-        scores, draw = _of_outside(from_outside(what, data, show), chosen, strict, show)
+        scores, draw = _of_outside(from_outside(what, data, show), chosen, named, show)
     if report is not None:
         show.note(f"report: {draw(Path(report))}")
     if out is not None:
@@ -120,10 +126,11 @@ def _of_outside(
     chosen = _usual(outside.targets) if chosen is None else chosen
     suite = _applicable(chosen, outside.targets, None, strict, show)
     features, seed = outside.features(), 0
-    scored = score(features, suite.probes, seed)
+    scored = score(features, suite.probes, seed, None if strict else partial(_left_out, show))
     scores: dict[str, Any] = {"encoder": scored.scores}
     if outside.splits is not None:
-        scores |= _projections(outside.splits, suite.probes, features.width, seed, show)
+        specs = [spec for spec in suite.probes if spec["name"] in scored.scores]
+        scores |= _projections(outside.splits, specs, features.width, seed, show)
     scores["verdict"] = verdict(scores)
     show.scores(scores)
     return scores, partial(write_page, outside.title, outside.splits, scores, features, scored.predictions)
@@ -147,7 +154,7 @@ def _scores(
 
     strict: refuse what of the settings does not apply, instead of leaving it out.
     """
-    space, seed = settings.space or run.method.spaces[0], run.recipe.seed
+    space, seed = settings.space or run.space, run.recipe.seed
     subject = _trained(run, splits, space)
     targets = targets_of(*probe_images(splits))
     probes = _usual(targets).probes if settings.probes is None else settings.probes
@@ -156,7 +163,8 @@ def _scores(
     specs, measures = suite.probes, suite.measures
     show.note(f"scoring {space}")
     features = features_of(partial(run.method.represent, space=space), splits, run.device)
-    scored = score(features, specs, seed)
+    scored = score(features, specs, seed, None if strict else partial(_left_out, show))
+    specs = [spec for spec in specs if spec["name"] in scored.scores or needing("method", [spec])]
     scores: dict[str, Any] = {
         "encoder": {"space": space}
         | scored.scores
@@ -183,8 +191,7 @@ def _scores(
 def _trained(run: Run, splits: Splits, space: str | None = None) -> Subject:
     """A run's method as measures look at it. What decodes the recipe's space is kept with the run."""
     subject = subject_of(run.recipe, run.own, run.method, splits, space)
-    same = subject.space == (run.recipe.evaluation.space or run.method.spaces[0])
-    return replace(subject, kept=run.folder / DECODER) if same else subject
+    return replace(subject, kept=run.folder / DECODER) if subject.space == run.space else subject
 
 
 def _chosen(
@@ -193,15 +200,15 @@ def _chosen(
     measures: Sequence[str] | None,
     settings: Evaluation,
 ) -> Suite | None:
-    """What the user asks to be scored by; measures by name as the settings have them, else with defaults."""
+    """What the user asks to be scored by: by name as the settings have it, else with defaults."""
     if suite is not None:
         return read_suite(str(suite))
     if probes is None and measures is None:
         return None
-    own = {spec["name"]: spec for spec in settings.measures or ()}
+    own = [{spec["name"]: spec for spec in specs or ()} for specs in (settings.probes, settings.measures)]
     return Suite(
-        probes=[PROBES.complete(name, "probe") for name in probes or ()],
-        measures=[own.get(name) or MEASURES.complete(name, "measure") for name in measures or ()],
+        probes=[own[0].get(name) or PROBES.complete(name, "probe") for name in probes or ()],
+        measures=[own[1].get(name) or MEASURES.complete(name, "measure") for name in measures or ()],
     )
 
 
@@ -220,6 +227,10 @@ def _applicable(
             raise UserError(f"{names[0]}: {reason}")
         show.note(f"left out {', '.join(names)}: {reason}")
     return kept
+
+
+def _left_out(show: Show, why: UserError) -> None:
+    show.note(f"left out {why}")
 
 
 def _references(

@@ -25,7 +25,7 @@ from diabolo.data.readers import Parts
 from diabolo.data.splits import load, split
 from diabolo.distributed import alone, world_size
 from diabolo.errors import UserError, blaming_settings
-from diabolo.evaluation.features import probe_images, targets_of
+from diabolo.evaluation.features import lacking, probe_images, targets_of
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.evaluation.suite import target
 from diabolo.memory import TO_SCORE, TO_TRAIN, enough
@@ -90,6 +90,8 @@ def fit(
         raise UserError(
             f"data: a {type(data).__name__} is none: give a name, a path, Images, Splits or an array"
         )
+    if encoder is not None and not isinstance(encoder, nn.Module):
+        raise UserError("encoder: give a module, an object of a subclass of nn.Module")
     own = Own(encoder, transforms)
     values = recipe if isinstance(recipe, Mapping) else {} if recipe is None else read_recipe(str(recipe))
     started = Path(out, "recipe.yaml") if resume and out is not None else None
@@ -296,19 +298,14 @@ def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own, device: torch
 
 
 def _check_labels(recipe: Recipe, splits: Splits) -> None:
-    parts = probe_images(splits)
-    targets = targets_of(*parts)
-    name, probes = recipe.method["name"], recipe.evaluation.probes
-    if METHODS.load(name).needs.labels and splits.train.labels is None:  # type: ignore[attr-defined]
-        raise UserError(f"method '{name}' needs labels, and {recipe.data.name} has none")
+    name, data = recipe.method["name"], recipe.data.name
+    needs_labels = METHODS.load(name).needs.labels  # type: ignore[attr-defined]
+    if needs_labels and "labels" not in targets_of(splits.train):
+        raise UserError(f"method '{name}' needs labels of two classes or more, and {data} has none")
     if recipe.evaluation.supervised:
         supervised_recipe(recipe, splits)
-    for probe in probes or ():
+    targets = targets_of(*probe_images(splits))
+    for probe in recipe.evaluation.probes or ():
         if (wanted := target(probe)) not in targets:
-            lacks = f"probe '{probe['name']}' needs {wanted}, and {recipe.data.name} has none"
+            lacks = f"probe '{probe['name']}' {lacking(wanted)}, and {data} has none"
             raise UserError(f"evaluation.probes: {lacks}: leave it out")
-    on_labels = probes is None or "labels" in map(target, probes)
-    if on_labels and "labels" in targets and len(parts[0].labels.unique()) == 1:  # type: ignore[union-attr]
-        raise UserError(
-            f"{recipe.data.name} has labels of one class only: set evaluation.probes=[] to go without"
-        )

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from diabolo.data.images import Splits
 from diabolo.data.splits import load
 from diabolo.errors import UserError
-from diabolo.evaluation.encoders import Encoder, features_by
+from diabolo.evaluation.encoders import Encoder, Forward, features_by
 from diabolo.evaluation.features import Features, Target, load_features, probe_images, targets_of
 from diabolo.networks.timm import TIMM, TimmFeatures
 from diabolo.recipe import Data
@@ -31,16 +33,20 @@ class Outside:
 
 
 def from_outside(
-    what: str | Path | Features | Encoder, data: str | Path | Splits | None, show: Show
+    what: str | Path | Features | Encoder | nn.Module, data: str | Path | Splits | None, show: Show
 ) -> Outside:
     """What the user names or brings; `data` are what a model or an object is to represent."""
     if isinstance(what, str) and what.startswith(TIMM):
         model = what.removeprefix(TIMM)
         return _made_of(data, lambda shape: TimmFeatures(shape, model).to(default_device()), model, show)
-    if isinstance(what, Encoder):
-        return _made_of(data, lambda shape: what, type(what).__name__, show)
+    if isinstance(what, Encoder | nn.Module):
+        encoder = what if isinstance(what, Encoder) else Forward(what)
+        return _made_of(data, lambda shape: encoder, type(what).__name__, show)
     if not isinstance(what, str | Path | Features):
-        raise UserError(f"a {type(what).__name__} cannot be evaluated: it has no represent(x)")
+        raise UserError(
+            f"of type {type(what).__name__}: what is evaluated is a run, features, a module, or an object "
+            "with represent(x)"
+        )
     if data is not None:
         raise UserError("features are scored on what they were made of: leave --data out")
     features = what if isinstance(what, Features) else load_features(what)

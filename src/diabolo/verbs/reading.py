@@ -89,10 +89,9 @@ def coder_of(run: Run, data: Looked, show: Show) -> Coder:
 
     That decoder is kept in the run folder as `decoder.safetensors`, and trained only once.
     """
-    space = run.recipe.evaluation.space or run.method.spaces[0]
     return coder_for(
         run.method,
-        space,
+        run.space,
         run.facts.shape,
         lambda: trained_on(run, data).train,
         run.recipe.seed,

@@ -110,7 +110,7 @@ def search(
     by = _by(by, base, labelled=all(part.labels is not None for part in probe_images(splits)[:2]))
     if prune and by not in LIVE:
         raise UserError(f"prune: only the live curve can be judged early, by knn or rank, not by {by}")
-    values = _values(base, space, vary)
+    values = _values(base, space, vary, min(limit or len(splits.train), len(splits.train)))
     budget = {"training.epochs": epochs, "evaluation.live": 1 if prune else epochs}
     budget |= {} if limit is None else {"data.limit": limit}
     plan = Plan(base.to_dict(), values, by, budget, sampler, seed, prune)
@@ -183,11 +183,11 @@ def _base(data: Any, method: str | None, recipe: Any, settings: Sequence[str] | 
     return compose([values, options], settings)
 
 
-def _values(base: Recipe, space: Any, vary: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """The space in plain values."""
+def _values(base: Recipe, space: Any, vary: Sequence[str] | Mapping[str, Any], images: int) -> dict[str, Any]:
+    """The space in plain values. images: that a trial trains on."""
     varied = dict(vary) if isinstance(vary, Mapping) else pairs(vary, "--vary", "optimiser.lr=[0.001, 0.01]")
     if space is None:
-        return varied or default_space(base)
+        return varied or default_space(base, images)
     return (dict(space) if isinstance(space, Mapping) else SPACES.read(str(space))) | varied
 
 

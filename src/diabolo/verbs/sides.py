@@ -41,7 +41,7 @@ def side_by_side(runs: Mapping[str, Run]) -> Sides:
 
 
 def _side(run: Run, few: Splits, images: Images | None) -> Side:
-    represent = partial(run.method.represent, space=run.recipe.evaluation.space)
+    represent = partial(run.method.represent, space=run.space)
     features = features_of(represent, few, run.device)
     components, share = projection.pca(features.test.values)
     drawable = share.any() and len(few.test) >= projection.FEWEST

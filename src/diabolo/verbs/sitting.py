@@ -61,7 +61,8 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
         with in_precision(settings.precision, fabric.device):
             seconds = (steps - position.step) * settings.accumulate * seconds_per_batch(method, feed)
         done = f", {position.step:,} of them done" if position.step else ""
-        show.note(f"{steps:,} steps{done}, {steps_per_epoch} an epoch: about {in_two_units(seconds)} to go")
+        count = f"{steps:,} step{'s' * (steps != 1)}{done}, {steps_per_epoch} an epoch"
+        show.note(f"{count}: about {in_two_units(seconds)} to go")
     if settings.compile:
         compile_step(method, pipelines, settings.compile == "graphs")
     board = None

@@ -17,7 +17,6 @@ from diabolo.distributed import alone
 from diabolo.errors import Interrupted, UserError
 from diabolo.evaluation.features import probe_images
 from diabolo.files import cache_folder
-from diabolo.precision import flushed_denormals
 from diabolo.recipe import Recipe, compose
 from diabolo.revision import REVISION
 from diabolo.run import Run
@@ -68,8 +67,7 @@ def supervised_twin(run: Run, splits: Splits, show: Show) -> Run:
             show.note(f"training the supervised reference: {recipe.training.epochs} epochs")
             fabric = Fabric(accelerator=run.device.type, devices=1)
             try:
-                with flushed_denormals():
-                    train_run(twin, replace(splits, train=train), fabric, show)
+                train_run(twin, replace(splits, train=train), fabric, show)
             except Interrupted:
                 raise Interrupted(
                     f"stopped while training the supervised reference; evaluate {run.folder} to go on"

@@ -78,6 +78,8 @@ def in_parallel(workers: int, function: Callable[..., None], *arguments: Any) ->
 
     Raises `UserError` when all have ended, where one of them did, and `Interrupted` on Ctrl-C.
     """
+    if workers < 1:
+        raise UserError(f"--workers {workers}: one process at least does the work")
     if workers == 1:
         function(*arguments)
         return
