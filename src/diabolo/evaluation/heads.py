@@ -53,7 +53,7 @@ def train(
 
     "best" keeps the epoch with the highest validation accuracy, the first of equals; "last" keeps the last.
     Returns what was kept: {"epoch", "validation"}. An epoch is cut into batches of near-equal size, at most
-    `batch_size`, so that batch norm never meets a single example.
+    `batch_size`, so that batch norm meets no single example left over from larger batches.
     """
     stepper = optimiser([{"params": [p for p in model.parameters() if p.requires_grad]}], lr=lr)
     order = generator("classifier", seed)

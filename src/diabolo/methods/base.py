@@ -36,8 +36,8 @@ class Method(nn.Module):
     """A way to train an encoder.
 
     A subclass writes `forward` and lists its settings as keyword-only parameters. Its positional parameters
-    are given by name: `encoder` (Backbone), `decoder` (DecoderFactory), `shape`, `classes`, `size`
-    (number of training examples).
+    are given by name: `encoder` (Backbone), `decoder` (DecoderFactory), `shape`, `views` (of each
+    example), `classes`, `size` (number of training examples).
     """
 
     needs: ClassVar[Needs] = Needs()
@@ -82,7 +82,7 @@ class Method(nn.Module):
         return groups_of(self.parameters(), weight_decay)
 
     def after_step(self, progress: float) -> None:
-        """Called after each optimiser step, for momentum networks and queues: it changes buffers only."""
+        """Called after each optimiser step, for momentum networks and queues: nothing that the optimiser trains."""
 
     def before_epoch(self, features: Tensor) -> None:
         """Called before each epoch with the training split's features [N, D], if `needs.features`.

@@ -46,7 +46,7 @@ class Result:
 
     @property
     def references(self) -> dict[str, dict[str, Any]]:
-        """The reference rows: random encoder, PCA, raw pixels."""
+        """The reference rows: random encoder, PCA, raw pixels, the supervised encoder."""
         return {k: v for k, v in representations(self.scores).items() if k.partition(".")[0] != "encoder"}
 
     @property

@@ -98,7 +98,7 @@ class Study:
     """rows: by name. shared: settings laid over every row's recipe. trial: those of a trial besides. by: what
     trials are chosen by.
 
-    references: the row whose runs bring the reference rows (random encoder, PCA, raw pixels); by default the
+    references: the row whose runs bring the reference rows (see `Result.references`); by default the
     first. columns: of `COLUMNS`. about: paragraphs below the title. pictures: of `PICTURES`.
     """
 

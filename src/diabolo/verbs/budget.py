@@ -58,8 +58,8 @@ def seconds_of(budget: str) -> float:
 def epochs_within(seconds: float, recipe: Recipe, images: int, workers: int = 1) -> int:
     """The epochs that a training finishes nearest to a time, on this machine and beside so many workers.
 
-    A few seconds of the training itself are run and thrown away. What an epoch costs beside its steps
-    (checkpoints, a pass over all features) counts where epochs are as short as that.
+    A few seconds of the training itself are run and thrown away. A pass over all features before each
+    epoch counts where epochs are as short as that.
     images: of the training split. Raises `UserError` where not even half an epoch fits.
     """
     pace = Pace(min(MEASURED, seconds / 10))

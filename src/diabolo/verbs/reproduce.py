@@ -29,7 +29,7 @@ Accuracies are percentages on test, mean ± standard deviation over seeds; every
   paper's. Images encoded are those that a gradient went through, every view counted; what a momentum encoder
   or a clustering looks at besides is not.
 - *training* is wall time, in part on machines that did other work.
-- *random encoder* is the first row's network before training, its z included.
+- *random encoder* is the network of the row that brings the references, as a rule the first, before training.
 """
 CLAIMS = """## What is claimed, and what came of it
 
