@@ -423,6 +423,18 @@ def methods() -> None:
 
 
 @app.command()
+def settings(
+    name: Annotated[
+        str | None, typer.Argument(help="A method, encoder, view, prior, probe, …; without it, all of them.")
+    ] = None,
+) -> None:
+    """Show what a recipe can name, and what each of it can be set to."""
+    from diabolo.verbs.settings import settings as all_settings
+
+    print(all_settings(name))
+
+
+@app.command()
 def datasets() -> None:
     """List the data sets that can be named, and whose they are."""
     from diabolo.data.catalog import CATALOG

@@ -100,6 +100,8 @@ def complete(constructor: Callable[..., Any], values: Mapping[str, Any], where: 
     settings = settings_of(constructor)
     place = f"{where}." if where else ""
     for key in values:
+        if not settings:
+            raise UserError(f"unknown key '{place}{key}': {where} has no settings (see 'diabolo settings')")
         if key not in settings:
             raise unknown("key", f"{place}{key}", [place + name for name in settings])
     result = {}
@@ -143,46 +145,46 @@ def _lay_items(items: list[Any], changes: Mapping[str, Any]) -> list[Any]:
     return items
 
 
-def _parts(annotation: Any) -> tuple[Any, ...]:
+def parts_of(annotation: Any) -> tuple[Any, ...]:
     """The members of a union, or the annotation itself."""
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
 
 
-def _table(annotation: Any) -> Table | None:
+def table_of(annotation: Any) -> Table | None:
     """The table that an annotation such as `Annotated[Prior, PRIORS] | None` names, if any."""
-    for part in _parts(annotation):
+    for part in parts_of(annotation):
         for extra in getattr(part, "__metadata__", ()):
             if isinstance(extra, Table):
                 return extra
     return None
 
 
-def _items_table(annotation: Any) -> Table | None:
+def items_table_of(annotation: Any) -> Table | None:
     """The table that a list such as `list[Annotated[Penalty, PENALTIES]] | None` takes its items from."""
-    lists = (part for part in _parts(annotation) if get_origin(part) is list)
-    return next((_table(get_args(part)[0]) for part in lists), None)
+    lists = (part for part in parts_of(annotation) if get_origin(part) is list)
+    return next((table_of(get_args(part)[0]) for part in lists), None)
 
 
 def _built(annotation: Any, value: Any) -> Any:
     """The component, or list of components, that a completed setting stands for; else the setting itself."""
-    if table := _table(annotation):
+    if table := table_of(annotation):
         return table.build(value)
-    if (table := _items_table(annotation)) and isinstance(value, list):
+    if (table := items_table_of(annotation)) and isinstance(value, list):
         return [table.build(item) for item in value]
     return value
 
 
 def _check(annotation: Any, value: Any, where: str) -> Any:
     """Validate one value: a component, a list of components, a section of the recipe, or a plain value."""
-    parts = _parts(annotation)
+    parts = parts_of(annotation)
     if value is None and type(None) in parts:
         return None
-    if table := _table(annotation):
+    if table := table_of(annotation):
         return table.complete(value, where)
     for part in parts:
         if inspect.isclass(part) and dataclasses.is_dataclass(part):
             return value if isinstance(value, part) else part(**complete(part, value, where))
-    if (table := _items_table(annotation)) and isinstance(value, list):
+    if (table := items_table_of(annotation)) and isinstance(value, list):
         return [table.complete(item, f"{where}.{i}") for i, item in enumerate(value)]
     return _plain(annotation, value, where)
 
@@ -204,5 +206,5 @@ def _choices(annotation: Any) -> list[Any]:
     """Every value that a `Literal` somewhere in an annotation allows."""
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
-    parts = _parts(annotation)
+    parts = parts_of(annotation)
     return [choice for part in parts for choice in _choices(part)] if len(parts) > 1 else []

@@ -82,7 +82,7 @@ class Method(nn.Module):
         return groups_of(self.parameters(), weight_decay)
 
     def after_step(self, progress: float) -> None:
-        """Called after each optimiser step, for momentum networks and queues: nothing that the optimiser trains."""
+        """Called after each optimiser step, for momentum networks and queues; never for what is optimised."""
 
     def before_epoch(self, features: Tensor) -> None:
         """Called before each epoch with the training split's features [N, D], if `needs.features`.
