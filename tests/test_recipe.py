@@ -7,7 +7,7 @@ import pytest
 
 from diabolo.errors import UserError
 from diabolo.methods.swav import SwAV
-from diabolo.recipe import RECIPES, complete_for, compose, from_yaml, read_recipe
+from diabolo.recipe import RECIPES, Data, complete_for, compose, from_yaml, read_recipe
 from diabolo.shelf import Shelf
 from diabolo.tables import METHODS, SUITES
 from diabolo.tuning.space import SPACES
@@ -171,3 +171,11 @@ def test_a_recipe_may_extend_another(tmp_path: Path) -> None:
         read_recipe(str(tmp_path / "loop.yaml"))
     with pytest.raises(UserError, match="no recipe file"):
         read_recipe(str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("mnist", "mnist"), ("./my-photos", "my-photos"), ("a/b.tar.gz", "b"), ("x.npz", "x"), (".", "data")],
+)
+def test_folders_are_called_after_the_data(name: str, stem: str) -> None:
+    assert Data(name=name).stem == stem

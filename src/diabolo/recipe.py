@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -54,6 +55,11 @@ class Data:
     without: tuple[str, ...] = ()  # classes that train and validation go without, and test keeps
     resident: bool | None = None  # pixels in memory, not on disk; None: where a quarter of it holds them
     normalise: bool = True  # the network standardises each channel by train's mean and deviation
+
+    @property
+    def stem(self) -> str:
+        """What folders are called after it: its name, of a path the last part without suffixes."""
+        return Path(self.name).stem.removesuffix(".tar") or "data"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,7 +155,7 @@ def _to_bytes(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
     if low < 0 or high > limit:
         raise UserError(
             f"{where}: values from {low:g} to {high:g}, but images hold integers from 0 to 255, "
-            "or floats from 0 to 1"
+            "or floats from 0 to 1: store uint8, or divide"
         )
     return (array * np.float32(255)).round().astype(np.uint8) if limit == 1 else array.astype(np.uint8)
 

@@ -76,5 +76,5 @@ def _header(stream: IO[bytes]) -> Header:
         raise ValueError(f"arrays of format {version} are not known")
     header = Header(*read[version](stream))
     if header.dtype.hasobject:
-        raise ValueError("it holds Python objects")
+        raise ValueError("it holds Python objects: save numbers or strings, as by x.astype(str)")
     return header

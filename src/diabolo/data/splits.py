@@ -37,6 +37,8 @@ def read_parts(data: Data) -> Parts:
         return DATASETS.load(data.name)(entry, fetch(entry), **options)
     path = Path(data.name).expanduser()
     if not path.exists():
+        if path.name != data.name or path.suffix:
+            raise UserError(f"{data.name}: there is no such file or folder")
         raise UserError(f"{unknown('data set', data.name, CATALOG)} (there is no such path either)")
     return read(path, size=data.size, colour=data.colour, strict=data.strict, resident=data.resident)
 

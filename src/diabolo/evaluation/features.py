@@ -255,7 +255,7 @@ def _with_label(images: Images) -> Images:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise UserError(f"{path}: no such file; {FORMAT}")
+        raise UserError(f"{path}: no such file")
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)

@@ -105,11 +105,10 @@ class Linear:
         return outcome(model.predict(test.values), known(test), chosen)
 
     def _fit(self, part: Part, C: float) -> Any:
-        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
-        with warnings.catch_warnings():  # the cap on iterations is a setting, and reported
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with warnings.catch_warnings():  # of the cap on iterations, which is reported, and of many classes
+            warnings.simplefilter("ignore", UserWarning)
             return LogisticRegression(C=C, max_iter=self.max_iter, tol=self.tolerance).fit(
                 part.values, part.labels
             )

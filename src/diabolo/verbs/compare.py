@@ -16,7 +16,7 @@ from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.evaluation.features import probe_images, targets_of
 from diabolo.files import write_json, write_text
-from diabolo.recipe import complete_for, compose, pairs
+from diabolo.recipe import Data, complete_for, compose, pairs
 from diabolo.report import comparison
 from diabolo.studies.columns import COLUMNS
 from diabolo.studies.results import Store
@@ -60,7 +60,7 @@ def compare(
 
     Writes `comparison.html`, and small files of each run under `results/` (see docs/files.md).
     """
-    folder = Path("comparisons", Path(data).stem or "data") if out is None else Path(out)
+    folder = Path("comparisons", Data(name=str(data)).stem) if out is None else Path(out)
     over = settings if isinstance(settings, Mapping) else pairs(settings)
     study = _study(str(data), methods, seeds, epochs, views, over)
     seconds = None if budget is None else seconds_of(budget)

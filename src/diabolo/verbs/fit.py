@@ -88,7 +88,8 @@ def fit(
         Run.open(out)  # which says so where it is none
     if data is not None and not isinstance(data, DATA):
         raise UserError(
-            f"data: a {type(data).__name__} is none: give a name, a path, Images, Splits or an array"
+            f"data: of type {type(data).__name__}: give a name, a path, an array, Splits, or "
+            "Images(pixels, labels)"
         )
     if encoder is not None and not isinstance(encoder, nn.Module):
         raise UserError("encoder: give a module, an object of a subclass of nn.Module")
@@ -251,7 +252,7 @@ def _in_precision(recipe: Recipe, precision: str) -> Recipe:
 
 def _names(recipe: Recipe) -> Iterator[Path]:
     """`runs/data-method-seed`, then with -2, -3, … behind it."""
-    stem = f"{Path(recipe.data.name).stem or 'data'}-{recipe.method['name']}-{recipe.seed}"
+    stem = f"{recipe.data.stem}-{recipe.method['name']}-{recipe.seed}"
     yield Path("runs") / stem
     yield from (Path("runs") / f"{stem}-{i}" for i in count(2))
 

@@ -61,6 +61,8 @@ def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
     parts = read_parts(Data(name=str(data), size=size, colour=colour))  # type: ignore[arg-type]
     for note in parts.notes:
         show.note(note)
+    if size is not None and colour != "as-is" and str(data) != run.recipe.data.name:
+        show.note(f"images are taken as the run knows them: {size}×{size}, {colour}")
     return parts
 
 

@@ -15,7 +15,7 @@ from diabolo.data.splits import load
 from diabolo.errors import Interrupted, SettingsError, UserError, blaming_settings, unknown
 from diabolo.evaluation.features import probe_images
 from diabolo.files import write_json, write_text
-from diabolo.recipe import Recipe, complete_for, compose, pairs, read_recipe
+from diabolo.recipe import Data, Recipe, complete_for, compose, pairs, read_recipe
 from diabolo.report import search as page
 from diabolo.tables import METHODS
 from diabolo.tuning.criteria import CRITERIA, LIVE, By
@@ -57,7 +57,7 @@ class Plan:
     def name(self) -> str:
         """Of the study in the store: another plan is another study."""
         digest = blake2b(yaml.safe_dump(asdict(self)).encode(), digest_size=5).hexdigest()
-        return f"{Path(self.recipe['data']['name']).stem}-{self.recipe['method']['name']}-{digest}"
+        return f"{Data(name=self.recipe['data']['name']).stem}-{self.recipe['method']['name']}-{digest}"
 
     def ledger(self, folder: Path, store: str) -> Ledger:
         rises = CRITERIA[self.by].rises
@@ -115,9 +115,7 @@ def search(
     budget |= {} if limit is None else {"data.limit": limit}
     plan = Plan(base.to_dict(), values, by, budget, sampler, seed, prune)
     chosen = _check(plan, splits.train.shape)
-    folder = (
-        Path("searches", f"{Path(base.data.name).stem}-{base.method['name']}") if out is None else Path(out)
-    )
+    folder = Path("searches", f"{base.data.stem}-{base.method['name']}") if out is None else Path(out)
     store = store or str(folder / "trials.journal")
     _claim(folder, plan, store)
     in_parallel(workers, work, plan, chosen, trials, folder, store, quiet)
