@@ -98,8 +98,10 @@ def test_what_is_bought_stands_in_every_recipe_and_is_measured_once(tmp_path: Pa
     diabolo.compare("digits", ["ae", "vae"], **options)
     with pytest.raises(diabolo.UserError, match="holds another comparison"):
         diabolo.compare("digits", ["ae", "vae"], **options | {"budget": "30m"})
-    with pytest.raises(diabolo.UserError, match="holds another comparison"):
-        diabolo.compare("digits", ["ae"], **options)
+    monkeypatch.setattr(compare, "epochs_within", lambda _, recipe, *__: {"simclr": 3}[recipe.method["name"]])
+    diabolo.compare("digits", ["ae", "simclr"], **options)  # what is added is measured alone
+    known = json.loads((out / "budget.json").read_text())["epochs"]
+    assert known == {"ae": 1, "vae": 2, "simclr": 3}
     (out / "budget.json").unlink()
     with pytest.raises(diabolo.UserError, match="holds another comparison"):
         diabolo.compare("digits", ["ae", "vae"], **options)

@@ -146,7 +146,16 @@ def test_started_again_it_redoes_nothing(folder: Path) -> None:
 
 def test_another_comparison_does_not_take_its_folder(folder: Path) -> None:
     with pytest.raises(diabolo.UserError, match="holds another comparison"):
-        diabolo.compare("digits", ["ae", "vae"], epochs=1, settings=SMALL, out=folder, quiet=True)
+        diabolo.compare("digits", ["ae", "simclr"], epochs=2, settings=SMALL, out=folder, quiet=True)
+
+
+def test_a_method_and_a_seed_are_added_to_what_is_finished(tmp_path: Path) -> None:
+    options = {"epochs": 1, "settings": SMALL, "out": tmp_path, "quiet": True}
+    diabolo.compare("digits", ["ae"], seeds=1, **options)
+    before = (tmp_path / "runs" / "ae-0" / "model.safetensors").stat().st_mtime_ns
+    table = diabolo.compare("digits", ["ae", "simclr"], seeds=2, **options)
+    assert [(line.name, line.seeds) for line in table.lines[:2]] == [("ae", 2), ("simclr", 2)]
+    assert (tmp_path / "runs" / "ae-0" / "model.safetensors").stat().st_mtime_ns == before
 
 
 def test_what_has_nothing_to_train_is_given_no_epochs_and_the_page_says_so(tmp_path: Path) -> None:

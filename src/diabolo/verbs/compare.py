@@ -54,9 +54,9 @@ def compare(
     pace is measured once, on this machine, and the epochs that the time buys stand in the recipes. views: a
     set of augmentations, "own" for those each method brings; by default "simclr" for colours, "simvae" for
     grey images. settings: keys of the recipe laid over all, such as {"encoder.name": "resnet18"} or
-    ["encoder.name=resnet18"]. out: a
-    folder, by default `comparisons/DATA`; what is finished there is not run again, what was stopped goes on.
-    workers: processes that share the work.
+    ["encoder.name=resnet18"]. out: a folder, by default `comparisons/DATA`; what is finished there is not
+    run again, what was stopped goes on, and methods or seeds can be added. workers: processes that share the
+    work.
 
     Writes `comparison.html`, and small files of each run under `results/` (see docs/files.md).
     """
@@ -152,7 +152,7 @@ def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show
     trained = [name for name, row in study.rows.items() if not row.settings]
     if path.exists():
         known = json.loads(path.read_text("utf-8"))
-        if (known["seconds"], sorted(known["epochs"])) != (seconds, sorted(trained)):
+        if known["seconds"] != seconds:
             raise UserError(f"{folder} holds another comparison (see {path}): choose another --out")
         epochs = known["epochs"]
     elif (folder / "study.yaml").exists():
@@ -161,21 +161,29 @@ def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show
         )
     else:
         epochs = {}
-        for name in trained:
-            recipe = study.recipe(Job(name, 0), {})
-            epochs[name] = epochs_within(seconds, recipe, len(load(recipe.data).train), workers)
-            show.note(f"{name}: the budget buys {epochs[name]:,} epochs")
+    for name in (name for name in trained if name not in epochs):
+        recipe = study.recipe(Job(name, 0), {})
+        epochs[name] = epochs_within(seconds, recipe, len(load(recipe.data).train), workers)
+        show.note(f"{name}: the budget buys {epochs[name]:,} epochs")
         write_json(path, {"seconds": seconds, "epochs": epochs})
     bought = {name: replace(study.rows[name], settings={"training.epochs": epochs[name]}) for name in trained}
     return replace(study, rows=study.rows | bought)
 
 
 def _claim(folder: Path, study: Study) -> None:
-    """Take a folder for this comparison, or refuse one that another has begun."""
+    """Take a folder for this comparison, or refuse one that another has begun.
+
+    With other methods or another number of seeds it is the same: what is finished stays.
+    """
     path, text = folder / "study.yaml", yaml.safe_dump(asdict(study), sort_keys=False, allow_unicode=True)
-    if path.exists() and path.read_text("utf-8") != text:
+    if path.exists() and _protocol_in(path.read_text("utf-8")) != _protocol_in(text):
         raise UserError(f"{folder} holds another comparison (see {path}): choose another --out")
     write_text(path, text)
+
+
+def _protocol_in(study: str) -> dict[str, Any]:
+    """What of a study's YAML is the same for all rows and seeds."""
+    return {k: v for k, v in yaml.safe_load(study).items() if k not in ("title", "rows", "seeds")}
 
 
 def _content(study: Study, store: Store, table: StudyTable, runs: Path) -> comparison.Comparison:
