@@ -225,7 +225,8 @@ def _unreached(
             if column.path[-1] != "accuracy" or not rows or not theirs:
                 continue
             whose = next(iter(found.values())).row
-            twins = name != "random" or all(_untrained_twin(study, row, whose, column) for row in study.rows)
+            done = dict.fromkeys(r.row for r in results)
+            twins = name != "random" or all(_untrained_twin(study, row, whose, column) for row in done)
             if twins and max(rows) < fmean(theirs.values()):
                 titles.append(column.title)
         if titles:

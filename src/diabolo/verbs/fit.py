@@ -164,10 +164,10 @@ def _once(fabric: Fabric, choose: Callable[[], T]) -> T:
     if fabric.is_global_zero:
         try:
             outcome = choose()
-        except UserError as error:
+        except (UserError, OSError) as error:
             outcome = error
     outcome = fabric.broadcast(outcome)
-    if isinstance(outcome, UserError):
+    if isinstance(outcome, UserError | OSError):
         raise outcome
     return outcome
 

@@ -189,7 +189,8 @@ def _fitted(recipe: Recipe, folder: Path, show: Show, evaluate: bool) -> Run:
         run = Run.open(folder)
         shape = run.facts.shape
         if departs(run.recipe, recipe, shape) and not departs(run.recipe, recipe, shape, scored=False):
-            run.rescore(recipe.evaluation)
+            with run.lock():
+                run.rescore(recipe.evaluation)
     return fit(
         recipe=recipe.to_dict(),
         out=folder,
