@@ -370,9 +370,9 @@ def test_samples_of_each_row_are_drawn_from_its_prior_or_its_codes(tmp_path: Pat
 
 def test_a_damaged_result_is_named(study: Study, tmp_path: Path) -> None:
     (tmp_path / "ae-0.json").write_text("{")
-    (tmp_path / "ae-0.yaml").write_text(study.recipe(Job("ae", 0), {}).to_yaml())
+    (tmp_path / "ae-0.yaml").write_text(study.recipe(Job("AE", 0), {}).to_yaml())
     assert not Store(tmp_path).results(study)
-    assert "ae-0.json: damaged" in (Store(tmp_path).outdated(study, Job("ae", 0)) or "")
+    assert "ae-0.json: damaged" in (Store(tmp_path).outdated(study, Job("AE", 0)) or "")
 
 
 def test_the_page_lists_what_was_not_run(tmp_path: Path) -> None:
