@@ -23,6 +23,11 @@ class Column:
     ranked: bool = True
     space: str = ""
 
+    @property
+    def rebuilds(self) -> bool:
+        """Whether it is of reconstructions, by the method's own decoder or by one that was lent."""
+        return self.path[:2] == ("measures", "reconstruction")
+
     def read(self, scores: Mapping[str, Any], of: str = "encoder") -> float | None:
         """The figure of a representation ("encoder", "random") in the column's units, or None."""
         value: Any = scores.get(f"{of}.{self.space}" if self.space else of)

@@ -236,7 +236,7 @@ def _unreached(
 
 def _lent(columns: Sequence[Column], results: Sequence[Result]) -> list[str]:
     """A sentence where reconstructions of methods with a decoder stand beside those of methods without."""
-    titles = [column.title for column in columns if column.path[:2] == ("measures", "reconstruction")]
+    titles = [column.title for column in columns if column.rebuilds]
     whose: dict[str, list[str]] = {"own": [], "ad hoc": []}
     for result in results:
         found = result.scores["encoder"].get("measures", {}).get("reconstruction", {}).get("decoder")

@@ -219,7 +219,7 @@ def _verdict(study: Study, table: StudyTable) -> list[str]:
     for key in study.columns:
         column = COLUMNS[key]
         found = {name: of[key] for name, of in table.values.items() if of[key]}
-        if len(found) < 2 or not column.ranked:
+        if len(found) < 2 or not column.ranked or (table.lent and column.rebuilds):
             continue
         means = {name: fmean(of.values()) for name, of in found.items()}
         best = (max if column.rises else min)(means, key=lambda name: means[name])
