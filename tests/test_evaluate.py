@@ -197,6 +197,18 @@ def test_what_has_no_answer_on_the_features_is_left_out_of_a_suite(
     assert "left out kmeans: there are 9 clusters, but only" in capsys.readouterr().err
 
 
+def test_classes_that_train_lacks_are_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arrays = dict(np.load(file))
+    arrays["train_labels"][arrays["train_labels"] == 0] = 1
+    np.savez(file.with_name("new.npz"), **arrays)
+    diabolo.evaluate(file.with_name("new.npz"), probes=["knn"])
+    labels = arrays["test_labels"]
+    assert (
+        f"{(labels == 0).sum()} of {len(labels)} test examples are of classes that train lacks"
+        in capsys.readouterr().err
+    )
+
+
 def test_a_module_is_evaluated_as_it_is() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.9))
