@@ -150,9 +150,7 @@ def embed(
     run: Annotated[str, typer.Argument(help="A run folder.")],
     data: Annotated[str, typer.Argument(help="A data set's name, or a folder, archive or array file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .npz to write: features, labels, names.")],
-    space: Annotated[
-        str | None, typer.Option(help="h, z or map; by default the one it was scored in.")
-    ] = None,
+    space: Space = None,
 ) -> None:
     """Write the representation of images as an array file."""
     from diabolo.verbs.embed import embed as run_embed
@@ -283,9 +281,7 @@ def duplicates(
         float | None,
         typer.Option(help="The cosine that makes a near-duplicate; by default from how crowded images lie."),
     ] = None,
-    space: Annotated[
-        str | None, typer.Option(help="h, z or map; by default the one it was scored in.")
-    ] = None,
+    space: Space = None,
     out: Folder = None,
 ) -> None:
     """Find images that are nearly the same, across train and test too."""

@@ -83,6 +83,17 @@ def test_what_no_row_reaches_is_told(tmp_path: Path) -> None:
     assert "No row reaches raw pixels in kNN %." in section("a/study", study, Store(tmp_path))
 
 
+def test_that_no_row_reaches_the_common_untrained_encoder_is_told(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.495], [0.01], references=True)
+    plant(tmp_path, "bad", [0.49], [0.01])
+    twins = {"good": {"method": "vae"}, "bad": {"method": "beta-vae"}}
+    study = planted_study(rows=twins, seeds=1)
+    told = table_of(study, Store(tmp_path).results(study)).unreached
+    assert told == ["No row reaches the random encoder in kNN %"]
+    other = planted_study(rows=twins | {"bad": {"method": "ae", "settings": {"encoder": "conv"}}}, seeds=1)
+    assert not table_of(other, Store(tmp_path).results(other)).unreached
+
+
 def test_a_decoder_that_was_lent_is_told_beside_those_that_are_own(tmp_path: Path) -> None:
     study = planted_study(columns=["knn", "mse"], seeds=1)
     for row, decoder in (("good", "own"), ("bad", "ad hoc")):

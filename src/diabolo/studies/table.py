@@ -230,7 +230,8 @@ def _unreached(
             if twins and max(rows) < fmean(theirs.values()):
                 titles.append(column.title)
         if titles:
-            sentences.append(f"No row reaches {REFERENCES[name]} in {', '.join(titles)}")
+            article = "the " if name == "random" else ""
+            sentences.append(f"No row reaches {article}{REFERENCES[name]} in {', '.join(titles)}")
     return sentences
 
 
