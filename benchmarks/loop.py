@@ -27,12 +27,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diabolo.data.splits import load
 from diabolo.methods.build import build_method, facts_of
-from diabolo.precision import in_precision
 from diabolo.recipe import Recipe, complete_for, compose
 from diabolo.run import Run
-from diabolo.tables import OPTIMISERS, SCHEDULES
-from diabolo.training.loop import Feed, compile_step, train
+from diabolo.tables import SCHEDULES
+from diabolo.training.loop import Feed, prepare, train
 from diabolo.training.meter import Position
+from diabolo.training.step import compile_step, forward_backward
 from diabolo.verbs.console import Bar, Show
 from diabolo.views.pipeline import build_pipelines
 
@@ -179,31 +179,21 @@ def measure(
     return times, account_of(bare, fabric.device)
 
 
-def prepared(recipe: Recipe, splits, device: torch.device):
-    method = build_method(recipe, facts_of(splits)).to(device).train()
-    if recipe.training.channels_last:
-        method.to(memory_format=torch.channels_last)
-    groups = method.parameter_groups(recipe.optimiser["weight_decay"])
-    optimiser = OPTIMISERS.build(recipe.optimiser, groups=groups)
-    if recipe.training.compile:
-        compile_step(method, [])
-    return method, optimiser
-
-
 def bare_steps(recipe: Recipe, splits, feed: Feed, fabric: Fabric):
-    method, optimiser = prepared(recipe, splits, fabric.device)
+    method = build_method(recipe, facts_of(splits)).to(fabric.device).train()
+    optimiser = prepare(method, recipe)
+    compute = compile_step(method, []) if recipe.training.compile else forward_backward
     batch = feed(0, 0, 0.0)
     while True:
-        with in_precision(recipe.training.precision, fabric.device):
-            loss = method(batch).total
-        loss.backward()
+        compute(method, batch, recipe.training.precision)
         optimiser.step()
         optimiser.zero_grad()
         yield
 
 
 def looped_steps(recipe: Recipe, splits, feed: Feed, fabric: Fabric, folder: Path):
-    method, optimiser = prepared(recipe, splits, fabric.device)
+    method = build_method(recipe, facts_of(splits)).to(fabric.device)
+    optimiser = prepare(method, recipe)
     Run.create(folder / "run", recipe, facts_of(splits))
     run = Run(folder / "run", recipe, facts_of(splits))
     schedule = SCHEDULES.build(recipe.schedule)

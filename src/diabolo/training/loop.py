@@ -22,13 +22,13 @@ from diabolo.data.rows import Pixels
 from diabolo.distributed import local
 from diabolo.errors import UserError
 from diabolo.memory import fits, send
-from diabolo.methods.base import Method, Terms
-from diabolo.precision import in_precision
+from diabolo.methods.base import Method
 from diabolo.recipe import Recipe, Training
 from diabolo.seeds import generator, seed_device
 from diabolo.tables import OPTIMISERS
 from diabolo.training.meter import Position
 from diabolo.training.schedules import Constant
+from diabolo.training.step import Step, compile_step, forward_backward
 from diabolo.views.pipeline import Batch, Pipeline, make_batch
 
 
@@ -95,23 +95,6 @@ def prepare(method: Method, recipe: Recipe) -> Optimizer:
     return OPTIMISERS.build(scaled, groups=groups)
 
 
-def compile_step(method: Method, pipelines: Sequence[Pipeline], graphs: bool = False) -> None:
-    """Compile the forward pass and the views in place, with the random numbers of the eager ones.
-
-    graphs: record what they launch on CUDA as graphs. Elsewhere it changes nothing.
-    """
-    import torch._inductor.config
-
-    torch._dynamo.reset()  # runs of one process share the code that is compiled, up to a limit of variants
-    torch._inductor.config.fallback_random = True
-    on_cpu = next(method.parameters()).device.type == "cpu"  # elsewhere it would need the toolkit's headers
-    torch._inductor.config.cpp_wrapper = on_cpu  # a small network's kernels are called without Python
-    mode = "reduce-overhead" if graphs else None
-    method.compile(mode=mode)
-    for pipeline in pipelines:
-        pipeline.compile(mode)
-
-
 def train(
     fabric: Fabric,
     method: Method,
@@ -126,9 +109,12 @@ def train(
     Raises `SettingsError` at the first loss that is not finite, naming the step and the term.
     """
     rates = [group["lr"] for group in optimiser.param_groups]
+    compute: Step = forward_backward
+    if settings.compile:
+        compute = compile_step(method, feed.pipelines, settings.compile == "graphs")
     wrapped, optimiser = fabric.setup(method, optimiser)
     # Fabric's wrapper reduces gradients; to one process it would only cost a small network 2 % of its step.
-    step_module = wrapped if fabric.world_size > 1 else method
+    module = wrapped if fabric.world_size > 1 else method
     steps_per_epoch = feed.batches.steps_per_epoch // settings.accumulate
     if steps_per_epoch == 0:
         raise UserError("training.accumulate: an epoch has fewer batches than one step accumulates")
@@ -148,10 +134,7 @@ def train(
         for part in range(settings.accumulate):
             batch = feed(epoch, within * settings.accumulate + part, step / steps)
             with fabric.no_backward_sync(wrapped, enabled=part < settings.accumulate - 1):
-                with in_precision(settings.precision, fabric.device):
-                    terms: Terms = step_module(batch)
-                fabric.backward(terms.total / settings.accumulate)
-            parts.append(terms)
+                parts.append(compute(module, batch, settings.precision, settings.accumulate))
         if settings.clip is not None:
             fabric.clip_gradients(wrapped, optimiser, max_norm=settings.clip, error_if_nonfinite=False)
         optimiser.step()

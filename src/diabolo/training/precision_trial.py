@@ -12,9 +12,9 @@ from torch import nn
 from diabolo.data.images import Images
 from diabolo.distributed import alone, world_size
 from diabolo.methods.build import Facts, build_method
-from diabolo.precision import in_precision
 from diabolo.recipe import Recipe
-from diabolo.training.loop import Feed, compile_step, prepare
+from diabolo.training.loop import Feed, prepare
+from diabolo.training.step import compile_step, forward_backward
 from diabolo.views.base import View
 from diabolo.views.pipeline import build_pipelines
 
@@ -45,8 +45,7 @@ def step_times(
         optimiser = prepare(method, recipe)
         graphs = recipe.training.compile == "graphs"
         batch = feed(0, 0, 0.0)
-        if recipe.training.compile:
-            compile_step(method, [], graphs)
+        compute = compile_step(method, [], graphs) if recipe.training.compile else forward_backward
         times: dict[str, list[float]] = {"float32": [], "bf16": []}
         started = time.perf_counter()
         while len(times["bf16"]) <= TURNS or time.perf_counter() - started < SECONDS:
@@ -54,9 +53,7 @@ def step_times(
                 begun = time.perf_counter()
                 if graphs:
                     torch.compiler.cudagraph_mark_step_begin()
-                with in_precision(precision, device):
-                    loss = method(batch).total
-                loss.backward()
+                compute(method, batch, precision)
                 optimiser.step()
                 optimiser.zero_grad()
                 method.after_step(0.0)

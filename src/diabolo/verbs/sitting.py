@@ -28,7 +28,7 @@ from diabolo.precision import in_precision
 from diabolo.run import Run
 from diabolo.tables import SCHEDULES
 from diabolo.training import checkpoints
-from diabolo.training.loop import Event, Feed, compile_step, prepare, train
+from diabolo.training.loop import Event, Feed, prepare, train
 from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Bar, Show, in_two_units
 
@@ -63,8 +63,6 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
         done = f", {position.step:,} of them done" if position.step else ""
         count = f"{steps:,} step{'s' * (steps != 1)}{done}, {steps_per_epoch} an epoch"
         show.note(f"{count}: about {in_two_units(seconds)} to go")
-    if settings.compile:
-        compile_step(method, pipelines, settings.compile == "graphs")
     board = None
     if fabric.is_global_zero:
         run.truncate_metrics(position.step)
