@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,19 @@ def keep(
     rows: Sequence[Sequence[str]],
     figure: bytes | None = None,
     command: str | None = None,
+    machines: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> None:
     """Keep a table as `results/<name>.json`, print it, and write the page anew.
 
-    figure: a PNG to stand above the table. command: what repeats it; None: what was called. more: kept in
-    the file alone.
+    figure: a PNG to stand above the table. command: what repeats it; None: what was called. machines: of a
+    table made in several runs, the `environment` of each part. more: kept in the file alone.
     """
     called = ["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(_quoted, sys.argv[1:])]
     command = command or " ".join(called)
     found = {"title": title, "about": about, "command": command, "columns": columns, "rows": rows} | more
+    if machines is not None:
+        found["machines"] = machines
     if figure is not None:
         write_bytes(RESULTS / f"{name}.png", figure)
         found["figure"] = f"benchmarks/results/{name}.png"
@@ -55,15 +58,23 @@ def keep(
 
 
 def _section(found: dict[str, Any]) -> str:
-    machine = found["environment"]
-    parts = [*machine["gpus"], machine["processor"], f"{machine['cores']} cores"]
-    parts += [f"{name} {machine['packages'][name]}" for name in ("torch", "scikit-learn")]
     table = "\n".join(_table(found["columns"], found["rows"]))
-    measured = f"Measured on {', '.join(parts)}."
+    measured: dict[str, list[str]] = {}  # by machine, the parts of the table
+    for part, machine in found.get("machines", {"": found["environment"]}).items():
+        measured.setdefault(_described(machine), []).append(part)
+    lines = [
+        f"Measured on {machine}" + (f": {'; '.join(parts)}." if len(measured) > 1 else ".")
+        for machine, parts in measured.items()
+    ]
     figure = [f"![{found['title']}]({found['figure']})"] if "figure" in found else []
     return "\n\n".join(
-        [f"## {found['title']}", found["about"], f"    {found['command']}", *figure, table, measured, ""]
+        [f"## {found['title']}", found["about"], f"    {found['command']}", *figure, table, *lines, ""]
     )
+
+
+def _described(machine: dict[str, Any]) -> str:
+    packages = [f"{name} {machine['packages'][name]}" for name in ("torch", "scikit-learn")]
+    return ", ".join([*machine["gpus"], machine["processor"], f"{machine['cores']} cores", *packages])
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

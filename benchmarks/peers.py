@@ -33,6 +33,7 @@ from page import RESULTS, keep
 
 from diabolo.data.splits import load
 from diabolo.recipe import Recipe, complete_for, compose, read_recipe
+from diabolo.run import environment
 
 SIDES = Path(__file__).parent / "peers"
 KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2000000000"}
@@ -124,12 +125,12 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--limit", type=int, help="of the training images, to try the script out")
     arguments = parser.parse_args()
-    rows = {} if arguments.case is None else kept()
+    rows, machines = ({}, {}) if arguments.case is None else kept()
     for name in arguments.case or CASES:
         case = CASES[name]
         speeds = measure(case, arguments.peers, arguments.turns, arguments.limit)
         peer, keeping = (statistics.median(speeds.pop(side)) for side in ("peer", "peer, keeping"))
-        rows[name] = []
+        rows[name], machines[name] = [], environment()
         for way, found in speeds.items():
             ours = statistics.median(found)
             cells = [f"{speed:,.0f}" for speed in (ours, peer, keeping)]
@@ -147,15 +148,19 @@ def main() -> None:
         ["case", "diabolo in", "peer", "diabolo", "peer", "keeping", "ratio to peer", "to peer, keeping"],
         [row for name in CASES for row in rows.get(name, ())],
         command="python benchmarks/peers.py",
+        machines=machines,
     )
 
 
-def kept() -> dict[str, list[list[str]]]:
-    """The rows of each case that earlier runs of this script measured."""
+def kept() -> tuple[dict[str, list[list[str]]], dict[str, Any]]:
+    """Of each case that earlier runs of this script measured, its rows and its machine."""
     file, rows = RESULTS / "peers.json", {}
-    for row in json.loads(file.read_text("utf-8"))["rows"] if file.exists() else ():
+    if not file.exists():
+        return {}, {}
+    found = json.loads(file.read_text("utf-8"))
+    for row in found["rows"]:
         rows.setdefault(row[0], []).append(row)
-    return rows
+    return rows, found["machines"]
 
 
 def versions(python: str) -> str:

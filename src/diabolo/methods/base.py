@@ -94,12 +94,14 @@ class Method(nn.Module):
 def groups_of(
     parameters: Iterable[nn.Parameter], weight_decay: float, **options: Any
 ) -> list[dict[str, Any]]:
-    """Two groups for the optimiser, matrices and vectors. options: of both, such as fixed_lr=True."""
+    """Groups for the optimiser: matrices, which decay, and vectors; one where nothing decays.
+
+    options: of all, such as fixed_lr=True.
+    """
     trained = [p for p in parameters if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay, **options},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, **options},
-    ]
+    matrices, vectors = ([p for p in trained if (p.ndim > 1) == high] for high in (True, False))
+    groups = [(matrices, weight_decay), (vectors, 0.0)] if weight_decay else [(matrices + vectors, 0.0)]
+    return [{"params": params, "weight_decay": decay, **options} for params, decay in groups]
 
 
 class DecoderFactory(Protocol):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,30 +12,31 @@ import numpy as np
 from torch import nn
 
 from diabolo.allocator import spare_page_faults
-from diabolo.components import CUSTOM
 from diabolo.data.images import Splits
 from diabolo.errors import UserError
-from diabolo.evaluation import references
 from diabolo.evaluation.encoders import Encoder
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
-from diabolo.evaluation.measures import Subject, build_measures, measured, on_random
+from diabolo.evaluation.measures import Subject, on_random
 from diabolo.evaluation.probes import known
-from diabolo.evaluation.suite import as_score, embedding, needing, score, write_scores
+from diabolo.evaluation.suite import embedding, needing, score, write_scores
 from diabolo.evaluation.suites import Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
 from diabolo.methods.base import Method
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Evaluation, Recipe
-from diabolo.revision import REVISION
 from diabolo.run import Own, Run, default_device
 from diabolo.tables import MEASURES, PROBES
-from diabolo.training.loop import Feed
-from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Show
 from diabolo.verbs.outside import Outside, from_outside
 from diabolo.verbs.page import write_page, write_report
 from diabolo.verbs.reading import DECODER, opened, trained_on
-from diabolo.verbs.supervised import own_parts, supervised_recipe, supervised_twin
+from diabolo.verbs.reference_rows import (
+    measured_entry,
+    projected_rows,
+    supervised_row,
+    tuned,
+    untrained_rows,
+)
 from diabolo.views.pipeline import views_at_hand
 
 Specs = list[dict[str, Any]]
@@ -133,7 +133,7 @@ def _of_outside(
     scores: dict[str, Any] = {"encoder": scored.scores}
     if outside.splits is not None:
         specs = [spec for spec in suite.probes if spec["name"] in scored.scores]
-        scores |= _projections(outside.splits, specs, features.width, seed, show)
+        scores |= projected_rows(outside.splits, specs, features.width, seed, show)
     scores["verdict"] = verdict(scores)
     show.scores(scores)
     return scores, partial(write_page, outside.title, outside.splits, scores, features, scored.predictions)
@@ -172,8 +172,8 @@ def _scores(
     scores: dict[str, Any] = {
         "encoder": {"space": space}
         | scored.scores
-        | _tuned(run.method, space, specs, splits, run)
-        | _measured(measures, subject, show)
+        | tuned(run.method, space, specs, splits, run)
+        | measured_entry(measures, subject, show)
     }
     if "z" in run.method.spaces[1:]:  # the loss acts on another space than the one to use
         represent = partial(run.method.represent, space="z")
@@ -183,10 +183,10 @@ def _scores(
         scores[f"encoder.{other}"] = {"space": other} | score(represented, specs, seed).scores
     if settings.references:
         rows = {"random": space} | {f"random.{o}": o for o in settings.also}
-        scores |= _references(run, subject, specs, on_random(measures), rows, show)
-        scores |= _projections(splits, specs, features.width, seed, show)
+        scores |= untrained_rows(run, subject, specs, on_random(measures), rows, show)
+        scores |= projected_rows(splits, specs, features.width, seed, show)
         if settings.supervised:
-            scores |= _supervised(run, splits, specs, space, show)
+            scores |= supervised_row(run, splits, specs, space, show)
     scores["verdict"] = verdict(scores)
     show.scores(scores)
     return scores, partial(write_report, run, splits, scores, features, scored.predictions)
@@ -245,88 +245,6 @@ def _left_out(show: Show, why: UserError) -> None:
     show.note(f"left out {why}")
 
 
-def _references(
-    run: Run, subject: Subject, specs: Specs, measures: Specs, rows: dict[str, str], show: Show
-) -> dict[str, Any]:
-    """The untrained twin in each space: row → scores. An untrained run is its own twin."""
-    if run.recipe.training.epochs == 0:
-        return {}
-    splits, recipe = subject.splits, run.recipe.to_dict()
-    architecture: dict[str, Any] = {key: recipe[key] for key in ("encoder", "decoder", "method", "views")}
-    architecture |= {"normalise": run.recipe.data.normalise, "facts": asdict(run.facts)}
-    scores = {}
-    for row, space in rows.items():
-        key = _key(splits, specs, run.recipe.seed) | {"row": row, "space": space, **architecture}
-        here = measures if row == "random" else []
-        if here:
-            key |= {"measures": here, "without": list(subject.without)}
-
-        def compute(row: str = row, space: str = space, here: Specs = here) -> dict[str, Any]:
-            show.note(f"scoring the untrained encoder, {space}")
-            twin = untrained(run, splits)
-            features = features_of(partial(twin.represent, space=space), splits, run.device)
-            tuned = _tuned(twin, space, specs, splits, run) if row == "random" else {}
-            scored = score(features, specs, run.recipe.seed).scores
-            found = _measured(here, replace(subject, method=twin, kept=None), show)
-            return {"space": space} | scored | tuned | found
-
-        # What the user's own modules and views are cannot be told from their names.
-        own_views = bool(here) and {"name": CUSTOM} in recipe["views"]["transforms"]
-        known = recipe["encoder"]["name"] != CUSTOM and not own_views
-        scores[row] = references.cached(key, compute) if known else compute()
-    return scores
-
-
-def _projections(splits: Splits, specs: Specs, width: int, seed: int, show: Show) -> dict[str, Any]:
-    """PCA to the same width, and raw pixels."""
-    key = _key(splits, specs, seed)
-
-    def pca() -> dict[str, Any]:
-        show.note("scoring PCA")
-        return score(references.pca(splits, width), specs, seed).scores
-
-    def pixels() -> dict[str, Any]:
-        show.note("scoring raw pixels (kept for other runs on these data)")
-        return score(references.pixels(splits), specs, seed).scores
-
-    return {
-        "pca": references.cached(key | {"row": "pca", "width": width}, pca),
-        "pixels": references.cached(key | {"row": "pixels"}, pixels),
-    }
-
-
-def _supervised(run: Run, splits: Splits, specs: Specs, space: str, show: Show) -> dict[str, Any]:
-    """The same encoder trained with labels. A run that is untrained, or supervised itself, has no such twin.
-
-    It is scored in the run's space, or in h where that is z, which of the twin are the logits.
-    """
-    if run.recipe.training.epochs == 0 or run.recipe.method["name"] == "supervised":
-        return {}
-    space, seed = "h" if space == "z" else space, run.recipe.seed
-    recipe = supervised_recipe(run.recipe, splits)
-
-    def compute() -> dict[str, Any]:
-        twin = supervised_twin(run, splits, show).method
-        features = features_of(partial(twin.represent, space=space), splits, run.device)
-        scored = score(features, specs, seed).scores
-        return {"space": space} | scored | _tuned(twin, space, specs, splits, run)
-
-    key = _key(splits, specs, seed) | {"row": "supervised", "space": space, "recipe": recipe.to_dict()}
-    return {"supervised": compute() if own_parts(recipe) else references.cached(key, compute)}
-
-
-def _key(splits: Splits, specs: Specs, seed: int) -> dict[str, Any]:
-    """What every reference row depends on."""
-    return {"revision": REVISION, "digest": splits.digest(), "probes": specs, "seed": seed}
-
-
-def untrained(run: Run, splits: Splits) -> Method:
-    """The run's method as it was initialised, its batch norm fitted to the data."""
-    method = run.build().to(run.device)
-    estimate_statistics(method, Feed(splits.train, [], 1, run.recipe.seed, run.device))
-    return method
-
-
 def subject_of(recipe: Recipe, own: Own, method: Method, splits: Splits, space: str | None = None) -> Subject:
     """A method as measures look at it, in the recipe's space unless another is given."""
     return Subject(
@@ -338,21 +256,3 @@ def subject_of(recipe: Recipe, own: Own, method: Method, splits: Splits, space: 
         recipe.seed,
         precision=recipe.training.precision,
     )
-
-
-def _measured(specs: Specs, subject: Subject, show: Show) -> dict[str, Any]:
-    """The entry "measures" of a row, where there are any."""
-    if not specs:
-        return {}
-    show.note(f"measuring {', '.join(spec['name'] for spec in specs)}")
-    return {"measures": measured(build_measures(specs), subject)}
-
-
-def _tuned(method: Method, space: str, specs: Specs, splits: Splits, run: Run) -> dict[str, Any]:
-    """The probes that train the encoder as well."""
-    scores = {}
-    for spec in needing("method", specs):
-        started = time.perf_counter()
-        outcome = PROBES.build(spec)(method, space, splits, run.recipe.seed, device=run.device)
-        scores[spec["name"]] = as_score(outcome, time.perf_counter() - started)
-    return scores

@@ -67,7 +67,8 @@ class Pipeline:
 
     def compile(self, mode: str | None = None) -> None:
         """Fuse the chain into one kernel or few; the draws stay eager. mode: `torch.compile`'s."""
-        self.apply = torch.compile(self._apply, dynamic=False, mode=mode)
+        if self.transforms:  # else there is nothing to fuse, and a compiled call costs more than it
+            self.apply = torch.compile(self._apply, dynamic=False, mode=mode)
 
 
 def make_batch(

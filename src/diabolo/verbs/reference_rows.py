@@ -1,0 +1,125 @@
+"""The reference rows beside a representation: its untrained and its supervised twin, PCA, raw pixels."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+from diabolo.components import CUSTOM
+from diabolo.data.images import Splits
+from diabolo.evaluation import references
+from diabolo.evaluation.features import features_of
+from diabolo.evaluation.measures import Subject, build_measures, measured
+from diabolo.evaluation.suite import as_score, needing, score
+from diabolo.methods.base import Method
+from diabolo.revision import REVISION
+from diabolo.run import Run
+from diabolo.tables import PROBES
+from diabolo.training.loop import Feed
+from diabolo.training.untrained import estimate_statistics
+from diabolo.verbs.console import Show
+from diabolo.verbs.supervised import own_parts, supervised_recipe, supervised_twin
+
+Specs = list[dict[str, Any]]
+
+
+def untrained_rows(
+    run: Run, subject: Subject, specs: Specs, measures: Specs, rows: dict[str, str], show: Show
+) -> dict[str, Any]:
+    """The untrained twin in each space: row → scores. An untrained run is its own twin."""
+    if run.recipe.training.epochs == 0:
+        return {}
+    splits, recipe = subject.splits, run.recipe.to_dict()
+    architecture: dict[str, Any] = {key: recipe[key] for key in ("encoder", "decoder", "method", "views")}
+    architecture |= {"normalise": run.recipe.data.normalise, "facts": asdict(run.facts)}
+    scores = {}
+    for row, space in rows.items():
+        key = _key(splits, specs, run.recipe.seed) | {"row": row, "space": space, **architecture}
+        here = measures if row == "random" else []
+        if here:
+            key |= {"measures": here, "without": list(subject.without)}
+
+        def compute(row: str = row, space: str = space, here: Specs = here) -> dict[str, Any]:
+            show.note(f"scoring the untrained encoder, {space}")
+            twin = untrained(run, splits)
+            features = features_of(partial(twin.represent, space=space), splits, run.device)
+            trained = tuned(twin, space, specs, splits, run) if row == "random" else {}
+            scored = score(features, specs, run.recipe.seed).scores
+            found = measured_entry(here, replace(subject, method=twin, kept=None), show)
+            return {"space": space} | scored | trained | found
+
+        # What the user's own modules and views are cannot be told from their names.
+        own_views = bool(here) and {"name": CUSTOM} in recipe["views"]["transforms"]
+        known = recipe["encoder"]["name"] != CUSTOM and not own_views
+        scores[row] = references.cached(key, compute) if known else compute()
+    return scores
+
+
+def projected_rows(splits: Splits, specs: Specs, width: int, seed: int, show: Show) -> dict[str, Any]:
+    """PCA to the same width, and raw pixels."""
+    key = _key(splits, specs, seed)
+
+    def pca() -> dict[str, Any]:
+        show.note("scoring PCA")
+        return score(references.pca(splits, width), specs, seed).scores
+
+    def pixels() -> dict[str, Any]:
+        show.note("scoring raw pixels (kept for other runs on these data)")
+        return score(references.pixels(splits), specs, seed).scores
+
+    return {
+        "pca": references.cached(key | {"row": "pca", "width": width}, pca),
+        "pixels": references.cached(key | {"row": "pixels"}, pixels),
+    }
+
+
+def supervised_row(run: Run, splits: Splits, specs: Specs, space: str, show: Show) -> dict[str, Any]:
+    """The same encoder trained with labels. A run that is untrained, or supervised itself, has no such twin.
+
+    It is scored in the run's space, or in h where that is z, which of the twin are the logits.
+    """
+    if run.recipe.training.epochs == 0 or run.recipe.method["name"] == "supervised":
+        return {}
+    space, seed = "h" if space == "z" else space, run.recipe.seed
+    recipe = supervised_recipe(run.recipe, splits)
+
+    def compute() -> dict[str, Any]:
+        twin = supervised_twin(run, splits, show).method
+        features = features_of(partial(twin.represent, space=space), splits, run.device)
+        scored = score(features, specs, seed).scores
+        return {"space": space} | scored | tuned(twin, space, specs, splits, run)
+
+    key = _key(splits, specs, seed) | {"row": "supervised", "space": space, "recipe": recipe.to_dict()}
+    return {"supervised": compute() if own_parts(recipe) else references.cached(key, compute)}
+
+
+def _key(splits: Splits, specs: Specs, seed: int) -> dict[str, Any]:
+    """What every reference row depends on."""
+    return {"revision": REVISION, "digest": splits.digest(), "probes": specs, "seed": seed}
+
+
+def untrained(run: Run, splits: Splits) -> Method:
+    """The run's method as it was initialised, its batch norm fitted to the data."""
+    method = run.build().to(run.device)
+    estimate_statistics(method, Feed(splits.train, [], 1, run.recipe.seed, run.device))
+    return method
+
+
+def measured_entry(specs: Specs, subject: Subject, show: Show) -> dict[str, Any]:
+    """The entry "measures" of a row, where there are any."""
+    if not specs:
+        return {}
+    show.note(f"measuring {', '.join(spec['name'] for spec in specs)}")
+    return {"measures": measured(build_measures(specs), subject)}
+
+
+def tuned(method: Method, space: str, specs: Specs, splits: Splits, run: Run) -> dict[str, Any]:
+    """The probes that train the encoder as well."""
+    scores = {}
+    for spec in needing("method", specs):
+        started = time.perf_counter()
+        outcome = PROBES.build(spec)(method, space, splits, run.recipe.seed, device=run.device)
+        scores[spec["name"]] = as_score(outcome, time.perf_counter() - started)
+    return scores
