@@ -130,7 +130,7 @@ def main() -> None:
         case = CASES[name]
         speeds = measure(case, arguments.peers, arguments.turns, arguments.limit)
         peer, keeping = (statistics.median(speeds.pop(side)) for side in ("peer", "peer, keeping"))
-        rows[name], machines[name] = [], environment()
+        rows[name], machines[name] = [], environment() | {"peers": versions(arguments.peers)}
         for way, found in speeds.items():
             ours = statistics.median(found)
             cells = [f"{speed:,.0f}" for speed in (ours, peer, keeping)]
@@ -144,7 +144,7 @@ def main() -> None:
         "`DIABOLO_KEEP_MEMORY=1`), and the peer in float32, first as it is, then with glibc told to keep "
         f"freed memory ({' '.join(f'{key}={value}' for key, value in KEEPING.items())}). "
         "Network, batch, views, optimiser and images are the same. The peers' environment holds "
-        f"{versions(arguments.peers)}.",
+        f"{'; or '.join(dict.fromkeys(machine['peers'] for machine in machines.values()))}.",
         ["case", "diabolo in", "peer", "diabolo", "peer", "keeping", "ratio to peer", "to peer, keeping"],
         [row for name in CASES for row in rows.get(name, ())],
         command="python benchmarks/peers.py",

@@ -101,7 +101,7 @@ class Contraction(Penalty):
             )
 
     def __call__(self, q: Posterior, x: Tensor, encode: Callable[[Tensor], Posterior]) -> Tensor:
-        # The gradient of a gradient, which compiled graphs do not have.
+        # The gradient of a gradient, which a compiled forward pass does not have.
         norms: Tensor = torch.compiler.disable(self._norms)(x.flatten(0, 1), encode)
         return norms.unflatten(0, q.mean.shape[:2]).sum(1).mean()
 

@@ -24,7 +24,7 @@ from diabolo.training.loop import Event, Feed, prepare_epoch, train
 from diabolo.training.meter import Meter, Position
 from diabolo.training.optimisers import LARS
 from diabolo.training.schedules import Constant, Cosine
-from diabolo.training.step import compile_step, forward_backward
+from diabolo.training.step import TracedStep, compile_step, forward_backward
 from diabolo.verbs.fit import fit
 from diabolo.views.pipeline import Batch, build_pipelines
 from tests.runs import digits, digits_recipe
@@ -124,6 +124,9 @@ def test_compiled_follows_eager(name: str, settings: tuple[str, ...]) -> None:
     torch.testing.assert_close(weights(compiled), weights(eager), rtol=1e-4, atol=1e-6)
 
 
+IN_PIECES = {"moco", "contractive-ae"}  # what has a part that no graph takes
+
+
 @pytest.mark.parametrize("name", sorted(set(METHODS.entries) - {"random"}))
 def test_the_traced_step_has_every_gradient(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a graph forgets would go unseen. Traced without the compiler, so that all can be tried."""
@@ -141,7 +144,48 @@ def test_the_traced_step_has_every_gradient(name: str, monkeypatch: pytest.Monke
             terms = step(method, feed(0, position, 0.0), "float32")
         gradients = {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
         found.append((terms, gradients, dict(method.named_buffers())))
+    assert isinstance(step, TracedStep)
+    assert (step.graph is None) == (name in IN_PIECES)
+    assert not torch._dynamo.config.trace_autograd_ops
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+class Counting(nn.Module):
+    """An encoder whose Python state is another at each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 16)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        h: Tensor = self.linear(x.flatten(1)) * (1 + 1 / self.calls)
+        return h
+
+
+def test_an_encoder_that_changes_is_compiled_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", dynamic=False))
+    ended = []
+    for how in ("false", "true"):
+        recipe = digits_recipe("simsiam", "encoder={name: custom}", *SMALL[1:], f"training.compile={how}")
+        torch.manual_seed(0)
+        method = build_method(recipe, digits(recipe)[1], Counting())
+        ended.append(weights(trained(recipe, method, most=12)[0]))  # more steps than a graph has variants
+    torch.testing.assert_close(*ended, rtol=1e-4, atol=1e-6)
+
+
+def test_hooks_on_gradients_are_called_by_a_compiled_step() -> None:
+    recipe = digits_recipe("ae", *SMALL, "decoder={name: mlp, widths: [16]}")
+    splits, facts = digits(recipe)
+    method = build_method(recipe, facts).train()
+    seen: list[Tensor] = []
+    method.encoder.network.layers[0].weight.register_hook(seen.append)
+    step = compile_step(method, [])
+    step(
+        method, Feed(splits.train, build_pipelines(recipe), 32, 0, torch.device("cpu"))(0, 0, 0.0), "float32"
+    )
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("name", METHODS.entries)

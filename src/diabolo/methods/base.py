@@ -94,12 +94,12 @@ class Method(nn.Module):
 def groups_of(
     parameters: Iterable[nn.Parameter], weight_decay: float, **options: Any
 ) -> list[dict[str, Any]]:
-    """Groups for the optimiser: matrices, which decay, and vectors; one where nothing decays.
+    """Groups for the optimiser: matrices apart from vectors, which never decay, or all in one without decay.
 
     options: of all, such as fixed_lr=True.
     """
     trained = [p for p in parameters if p.requires_grad]
-    matrices, vectors = ([p for p in trained if (p.ndim > 1) == high] for high in (True, False))
+    matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
     groups = [(matrices, weight_decay), (vectors, 0.0)] if weight_decay else [(matrices + vectors, 0.0)]
     return [{"params": params, "weight_decay": decay, **options} for params, decay in groups]
 

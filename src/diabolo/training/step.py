@@ -44,34 +44,42 @@ def compile_step(method: Method, pipelines: Sequence[Pipeline], graphs: bool = F
     mode = "reduce-overhead" if graphs else None
     for pipeline in pipelines:
         pipeline.compile(mode)
-    if world_size() == 1:
-        return Whole(method, mode)
-    method.compile(mode=mode)  # gradients are reduced in hooks of the backward pass, which no graph can hold
+    if world_size() == 1 and not any(_hooks(p) for p in method.parameters()):
+        return TracedStep(method, mode)
+    method.compile(mode=mode)  # hooks that act on gradients, as those that reduce them do, are in no graph
     return forward_backward
 
 
-class Whole:
-    """`forward_backward` as one graph: nothing of autograd is left to run, and no wait between the passes.
+class TracedStep:
+    """`forward_backward` of a method as one graph, so that nothing of autograd is left to run.
 
-    A method that cannot be traced from end to end has its forward pass compiled in place, in pieces.
+    A method that cannot be traced from end to end, or whose Python state differs from step to step, has its
+    forward pass compiled in place, in pieces; `graph` is then None.
     """
 
     def __init__(self, method: Method, mode: str | None) -> None:
-        import torch._dynamo
+        import torch
 
         self.method, self.mode = method, mode
-        torch._dynamo.config.trace_autograd_ops = True
-        # Whole or not at all: behind a break of the graph, a traced `backward` forgets what lay before it.
+        # Whole or not at all: where the graph breaks, a traced `backward` leaves gradients out, unsaid.
         self.graph: Step | None = torch.compile(forward_backward, fullgraph=True, mode=mode)
 
     def __call__(self, method: nn.Module, batch: Batch, precision: str, parts: int = 1) -> Terms:
         from torch._dynamo import config
-        from torch._dynamo.exc import TorchDynamoException
+        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
         if self.graph is not None:
+            before, config.trace_autograd_ops = config.trace_autograd_ops, True
             try:
                 return self.graph(method, batch, precision, parts)
-            except TorchDynamoException:  # while tracing, before anything was computed
-                self.graph, config.trace_autograd_ops = None, False
+            except (TorchDynamoException, FailOnRecompileLimitHit):  # before anything was computed
+                self.graph = None
                 self.method.compile(mode=self.mode)
+            finally:
+                config.trace_autograd_ops = before  # a user's own compiled code relies on it
         return forward_backward(method, batch, precision, parts)
+
+
+def _hooks(parameter: nn.Parameter) -> bool:
+    """Whether something is called with a parameter's gradient."""
+    return bool(parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None))

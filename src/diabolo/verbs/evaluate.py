@@ -31,15 +31,14 @@ from diabolo.verbs.outside import Outside, from_outside
 from diabolo.verbs.page import write_page, write_report
 from diabolo.verbs.reading import DECODER, opened, trained_on
 from diabolo.verbs.reference_rows import (
-    measured_entry,
+    measured_scores,
     projected_rows,
     supervised_row,
-    tuned,
+    tuned_scores,
     untrained_rows,
 )
 from diabolo.views.pipeline import views_at_hand
 
-Specs = list[dict[str, Any]]
 Draw = Callable[[Path], Path]  # writes the page of some scores: an .html file, or into a folder
 
 
@@ -172,8 +171,8 @@ def _scores(
     scores: dict[str, Any] = {
         "encoder": {"space": space}
         | scored.scores
-        | tuned(run.method, space, specs, splits, run)
-        | measured_entry(measures, subject, show)
+        | tuned_scores(run.method, space, specs, splits, run)
+        | measured_scores(measures, subject, show)
     }
     if "z" in run.method.spaces[1:]:  # the loss acts on another space than the one to use
         represent = partial(run.method.represent, space="z")

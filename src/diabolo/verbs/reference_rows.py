@@ -1,4 +1,7 @@
-"""The reference rows beside a representation: its untrained and its supervised twin, PCA, raw pixels."""
+"""The reference rows beside a representation: its untrained and its supervised twin, PCA, raw pixels.
+
+Below them, what of a row needs the method itself, be it trained or a twin.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +48,10 @@ def untrained_rows(
             show.note(f"scoring the untrained encoder, {space}")
             twin = untrained(run, splits)
             features = features_of(partial(twin.represent, space=space), splits, run.device)
-            trained = tuned(twin, space, specs, splits, run) if row == "random" else {}
+            tuned = tuned_scores(twin, space, specs, splits, run) if row == "random" else {}
             scored = score(features, specs, run.recipe.seed).scores
-            found = measured_entry(here, replace(subject, method=twin, kept=None), show)
-            return {"space": space} | scored | trained | found
+            found = measured_scores(here, replace(subject, method=twin, kept=None), show)
+            return {"space": space} | scored | tuned | found
 
         # What the user's own modules and views are cannot be told from their names.
         own_views = bool(here) and {"name": CUSTOM} in recipe["views"]["transforms"]
@@ -89,7 +92,7 @@ def supervised_row(run: Run, splits: Splits, specs: Specs, space: str, show: Sho
         twin = supervised_twin(run, splits, show).method
         features = features_of(partial(twin.represent, space=space), splits, run.device)
         scored = score(features, specs, seed).scores
-        return {"space": space} | scored | tuned(twin, space, specs, splits, run)
+        return {"space": space} | scored | tuned_scores(twin, space, specs, splits, run)
 
     key = _key(splits, specs, seed) | {"row": "supervised", "space": space, "recipe": recipe.to_dict()}
     return {"supervised": compute() if own_parts(recipe) else references.cached(key, compute)}
@@ -107,7 +110,7 @@ def untrained(run: Run, splits: Splits) -> Method:
     return method
 
 
-def measured_entry(specs: Specs, subject: Subject, show: Show) -> dict[str, Any]:
+def measured_scores(specs: Specs, subject: Subject, show: Show) -> dict[str, Any]:
     """The entry "measures" of a row, where there are any."""
     if not specs:
         return {}
@@ -115,7 +118,7 @@ def measured_entry(specs: Specs, subject: Subject, show: Show) -> dict[str, Any]
     return {"measures": measured(build_measures(specs), subject)}
 
 
-def tuned(method: Method, space: str, specs: Specs, splits: Splits, run: Run) -> dict[str, Any]:
+def tuned_scores(method: Method, space: str, specs: Specs, splits: Splits, run: Run) -> dict[str, Any]:
     """The probes that train the encoder as well."""
     scores = {}
     for spec in needing("method", specs):
