@@ -109,7 +109,9 @@ def test_failures_are_one_line_and_leave_nothing(server, cache, name, checksum, 
 
 
 @pytest.mark.parametrize(
-    "raw", [archive({"set/a.bin": b"a"}), archive({"a.bin": b"a" * 10**5, "b.bin": b"b"})[:90], b"no tar"]
+    "raw",
+    [archive({"set/a.bin": b"a"}), archive({"a.bin": b"a" * 10**5, "b.bin": b"b"})[:90], b"no tar"],
+    ids=["a file lacks", "cut", "no tar"],  # an archive's bytes hold the time
 )
 def test_wrong_archives_leave_nothing(server, cache, raw):
     server.files["set.tar.gz"] = raw
