@@ -181,10 +181,8 @@ def test_hooks_on_gradients_are_called_by_a_compiled_step() -> None:
     method = build_method(recipe, facts).train()
     seen: list[Tensor] = []
     method.encoder.network.layers[0].weight.register_hook(seen.append)
-    step = compile_step(method, [])
-    step(
-        method, Feed(splits.train, build_pipelines(recipe), 32, 0, torch.device("cpu"))(0, 0, 0.0), "float32"
-    )
+    feed = Feed(splits.train, build_pipelines(recipe), 32, recipe.seed, torch.device("cpu"))
+    compile_step(method, [])(method, feed(0, 0, 0.0), "float32")
     assert len(seen) == 1
 
 
