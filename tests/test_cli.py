@@ -386,6 +386,16 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
+def test_without_a_compiler_nothing_is_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "no-compiler"),))
+    arguments = ["fit", "digits", "--method", "ae", "--set", "training.compile=true", "--accelerator", "cpu"]
+    message = refused(capsys, *arguments, "--out", str(tmp_path / "run"))
+    assert "training.compile: there is no C++ compiler" in message
+    assert not (tmp_path / "run").exists()
+
+
 def test_data_that_cannot_be_used_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     (tmp_path / "empty").mkdir()

@@ -61,6 +61,7 @@ def by_two(rank: int, folder: Path, port: int) -> None:
     for name in NAMES:
         train(name, folder / f"{name}-by-two", resume=True)
         start(name, folder / f"{name}-by-one")
+    train("vae", folder / "vae-compiled", settings={"training.compile": True})
     if rank == 0:
         write_tensors(folder / "seen.safetensors", seen())
     else:
@@ -129,6 +130,14 @@ def test_resuming_with_another_number_of_processes_ends_the_same(
     for one, other in zip(resumed.metrics, whole.metrics, strict=True):
         assert one.pop("kind") == other.pop("kind") == "train"
         assert one == pytest.approx(other, rel=TOLERANCE)
+
+
+def test_two_processes_that_compile_train_the_same(folder: Path) -> None:
+    compiled, whole = (
+        flat(Run.open(folder / name).method.state_dict()) for name in ("vae-compiled", "vae-whole")
+    )
+    change = whole - flat(Run.open(folder / "vae-whole").build().state_dict())
+    assert (compiled - whole).norm() < TOLERANCE * change.norm()
 
 
 def test_two_processes_see_every_example_once_and_in_the_same_order(folder: Path) -> None:

@@ -28,7 +28,7 @@ from diabolo.seeds import generator, seed_device
 from diabolo.tables import OPTIMISERS
 from diabolo.training.meter import Position
 from diabolo.training.schedules import Constant
-from diabolo.training.step import Step, compile_step, forward_backward
+from diabolo.training.step import Note, Step, compile_step, forward_backward, silent
 from diabolo.views.pipeline import Batch, Pipeline, make_batch
 
 
@@ -103,15 +103,18 @@ def train(
     feed: Feed,
     settings: Training,
     position: Position,
+    note: Note = silent,
 ) -> Iterator[Event]:
     """Train from `position` to the end of the last epoch, keeping `position` up to date.
+
+    note: is told what a user may want to know of the compiled step.
 
     Raises `SettingsError` at the first loss that is not finite, naming the step and the term.
     """
     rates = [group["lr"] for group in optimiser.param_groups]
     compute: Step = forward_backward
     if settings.compile:
-        compute = compile_step(method, feed.pipelines, settings.compile == "graphs")
+        compute = compile_step(method, feed.pipelines, settings.compile == "graphs", note)
     wrapped, optimiser = fabric.setup(method, optimiser)
     # Fabric's wrapper reduces gradients; to one process it would only cost a small network 2 % of its step.
     module = wrapped if fabric.world_size > 1 else method

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from diabolo.distributed import world_size
+from diabolo.errors import SettingsError, UserError
 from diabolo.methods.base import Method, Terms
 from diabolo.precision import in_precision
 from diabolo.views.pipeline import Batch, Pipeline
+
+Note = Callable[[str], Any]  # is told what a user may want to know
+
+
+def silent(_: str) -> None:
+    """A note that nobody reads."""
 
 
 class Step(Protocol):
@@ -30,41 +38,46 @@ def forward_backward(method: nn.Module, batch: Batch, precision: str, parts: int
     return Terms(terms.total.detach(), {name: part.detach() for name, part in terms.parts.items()})
 
 
-def compile_step(method: Method, pipelines: Sequence[Pipeline], graphs: bool = False) -> Step:
+def compile_step(
+    method: Method, pipelines: Sequence[Pipeline], graphs: bool = False, note: Note = silent
+) -> CompiledStep:
     """The step compiled, and in place the views, with the random numbers of the eager ones.
 
     graphs: record what is launched on CUDA as graphs. Elsewhere it changes nothing.
+    note: is told when the step turns out not to be one graph.
     """
     import torch._inductor.config
 
     torch._dynamo.reset()  # runs of one process share the code that is compiled, up to a limit of variants
     torch._inductor.config.fallback_random = True
     on_cpu = next(method.parameters()).device.type == "cpu"  # elsewhere it would need the toolkit's headers
-    torch._inductor.config.cpp_wrapper = on_cpu  # a small network's kernels are called without Python
+    # A small network's kernels are called without Python; what several processes exchange cannot be.
+    torch._inductor.config.cpp_wrapper = on_cpu and world_size() == 1
     mode = "reduce-overhead" if graphs else None
     for pipeline in pipelines:
         pipeline.compile(mode)
-    if world_size() == 1 and not any(_hooks(p) for p in method.parameters()):
-        return TracedStep(method, mode)
-    method.compile(mode=mode)  # hooks that act on gradients, as those that reduce them do, are in no graph
-    return forward_backward
+    return CompiledStep(method, mode, note)
 
 
-class TracedStep:
+class CompiledStep:
     """`forward_backward` of a method as one graph, so that nothing of autograd is left to run.
 
-    A method that cannot be traced from end to end, or whose Python state differs from step to step, has its
-    forward pass compiled in place, in pieces; `graph` is then None.
+    Where hooks act on gradients, as those do that reduce them over several processes, and for a method that
+    cannot be traced from end to end, or whose Python state differs from step to step, the forward pass is
+    compiled in place, in pieces; `graph` is then None.
     """
 
-    def __init__(self, method: Method, mode: str | None) -> None:
-        import torch
-
-        self.method, self.mode = method, mode
-        # Whole or not at all: where the graph breaks, a traced `backward` leaves gradients out, unsaid.
-        self.graph: Step | None = torch.compile(forward_backward, fullgraph=True, mode=mode)
+    def __init__(self, method: Method, mode: str | None, note: Note) -> None:
+        self.method, self.mode, self.note = method, mode, note
+        self.graph: Step | None = None
+        if world_size() > 1 or any(_hooks(p) for p in method.parameters()):
+            method.compile(mode=mode)
+        else:
+            # Whole or not at all: where the graph breaks, a traced `backward` leaves gradients out, unsaid.
+            self.graph = torch.compile(forward_backward, fullgraph=True, mode=mode)
 
     def __call__(self, method: nn.Module, batch: Batch, precision: str, parts: int = 1) -> Terms:
+        """Raises `SettingsError` where not even the forward pass can be compiled."""
         from torch._dynamo import config
         from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
@@ -72,12 +85,35 @@ class TracedStep:
             before, config.trace_autograd_ops = config.trace_autograd_ops, True
             try:
                 return self.graph(method, batch, precision, parts)
-            except (TorchDynamoException, FailOnRecompileLimitHit):  # before anything was computed
+            except (TorchDynamoException, FailOnRecompileLimitHit) as error:  # before anything was computed
+                self.note(f"compiled in pieces, for the step is not one graph ({_reason(error)})")
                 self.graph = None
                 self.method.compile(mode=self.mode)
             finally:
                 config.trace_autograd_ops = before  # a user's own compiled code relies on it
-        return forward_backward(method, batch, precision, parts)
+        try:
+            return forward_backward(method, batch, precision, parts)
+        except TorchDynamoException as error:
+            raise SettingsError(f"training.compile: {_reason(error)}") from None
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raises `UserError` where a device's steps cannot be compiled for want of a compiler."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    if device.type == "cpu":
+        try:
+            get_cpp_compiler()
+        except InvalidCxxCompiler:
+            raise UserError(
+                "training.compile: there is no C++ compiler: install g++, or name one in CXX"
+            ) from None
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong; a compiler's error stands within PyTorch's."""
+    return str(getattr(error, "inner_exception", error)).partition("\n")[0].rstrip(".")
 
 
 def _hooks(parameter: nn.Parameter) -> bool:

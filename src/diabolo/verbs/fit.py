@@ -37,6 +37,7 @@ from diabolo.run import Own, Run, TakenError
 from diabolo.tables import METHODS
 from diabolo.training.loop import Feed
 from diabolo.training.precision_trial import faster, step_times
+from diabolo.training.step import check_compiler
 from diabolo.verbs.console import Show
 from diabolo.verbs.evaluate import score_run, subject_of
 from diabolo.verbs.sitting import Watch, train_run, warm_start
@@ -271,6 +272,8 @@ def _started(recipe: Recipe, out: str | Path | None) -> Path | None:
 def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own, device: torch.device) -> Method:
     """What of the settings can be known to fail is refused here, before anything is written."""
     training, evaluation = recipe.training, recipe.evaluation
+    if training.compile:
+        check_compiler(device)
     _check_labels(recipe, splits)
     method = build_method(recipe, facts, own.encoder).to(device)
     pipelines = build_pipelines(recipe, own.transforms)

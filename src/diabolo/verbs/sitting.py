@@ -62,13 +62,14 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
             seconds = (steps - position.step) * settings.accumulate * seconds_per_batch(method, feed)
         done = f", {position.step:,} of them done" if position.step else ""
         count = f"{steps:,} step{'s' * (steps != 1)}{done}, {steps_per_epoch} an epoch"
-        show.note(f"{count}: about {in_two_units(seconds)} to go")
+        ready = ", once it is compiled" if settings.compile else ""
+        show.note(f"{count}: about {in_two_units(seconds)} to go{ready}")
     board = None
     if fabric.is_global_zero:
         run.truncate_metrics(position.step)
         board = tensorboard(run.folder, position.step)
     schedule = SCHEDULES.build(recipe.schedule | {"warmup": recipe.lr_scale * recipe.schedule["warmup"]})
-    events = train(fabric, method, optimiser, schedule, feed, settings, position)
+    events = train(fabric, method, optimiser, schedule, feed, settings, position, show.note)
     bar = Bar(
         show, position.step, steps_per_epoch, settings.epochs, settings.batch_size * settings.accumulate
     )
