@@ -386,6 +386,39 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
+def test_data_that_went_away_are_said_to_be_the_run_s(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "images.npy"
+    np.save(images, pictures()[0])
+    out = tmp_path / "run"
+    assert run("fit", images, "--method", "ae", "--no-evaluate", "--out", out, *QUICK) == 0
+    images.unlink()
+    assert f"{out} was trained on {images}" in refused(capsys, "reconstruct", out)
+
+
+def test_ctrl_c_while_a_run_is_scored_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("diabolo.verbs.fit.score_run", interrupt)
+        assert run("fit", "digits", "--method", "ae", "--out", out, *QUICK) == 130
+    assert f"continue with --out {out} --resume" in capsys.readouterr().err
+    assert run("fit", "--out", out, "--resume") == 0
+    assert Run.open(out).scored
+
+
+def test_without_a_command_there_is_help_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert "Usage" in captured.out + captured.err
+    assert "diabolo: " not in captured.err
+
+
 def test_without_a_compiler_nothing_is_begun(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,13 @@ def test_every_component_is_described(place: str) -> None:
         assert not re.search(r"typing|Annotated|<class", text)
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_a_key_says_what_each_of_its_names_is(place: str) -> None:
+    said = dict(line.split("  ", 1) for line in settings(place).splitlines())
+    expected = {name: entry.summary for name, entry in PLACES[place].entries.items()}
+    assert {name: about.strip() for name, about in said.items()} == expected
+
+
 @pytest.mark.parametrize("method", ["vae", "simvae", "simclr", "dino"])
 def test_the_defaults_shown_are_those_of_a_recipe(method: str) -> None:
     recipe = complete_for(compose([{"data": {"name": "digits"}, "method": method}]), (1, 8, 8))

@@ -421,7 +421,8 @@ def methods() -> None:
 @app.command()
 def settings(
     name: Annotated[
-        str | None, typer.Argument(help="A method, encoder, view, prior, probe, …; without it, all of them.")
+        str | None,
+        typer.Argument(help="A method, encoder, view, …, or a key that takes one; without it, all."),
     ] = None,
 ) -> None:
     """Show what a recipe can name, and what each of it can be set to."""
@@ -486,6 +487,6 @@ def _speaks() -> bool:
 
 
 def _fail(message: str, code: int) -> int:
-    if _speaks():
+    if message and _speaks():  # behind a page of help there is none
         print(f"diabolo: {' '.join(message.split())}", file=sys.stderr)
     return code

@@ -1,12 +1,14 @@
 """Denoising as a measure; the tests of the verb hold the rest."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from diabolo.errors import UserError
-from diabolo.evaluation.denoising import Denoising, noisy_batches
+from diabolo.evaluation.denoising import Denoising, bench, noisy_batches
 from diabolo.evaluation.measures import Subject
 from diabolo.methods.random import Random
 from tests.evaluation.subjects import Coded, noise_splits, plain_subject
@@ -38,3 +40,10 @@ def test_a_method_without_a_decoder_is_refused(digits):
     method = Random(Coded(lambda x: x, (1, 8, 8)).encoder)
     with pytest.raises(UserError, match="Random has no decoder"):
         Denoising().check(Subject(method, digits, "h"))
+
+
+def test_pca_has_no_more_components_than_there_are_examples():
+    subject = plain_subject(Coded(lambda x: x, (6,)), noise_splits((6,)))
+    few = replace(subject.splits, train=subject.splits.train.take(torch.arange(4)))
+    assert bench(subject.method, few, 0.5).width == 4
+    assert bench(subject.method, subject.splits, 0.5).width == 6

@@ -136,6 +136,8 @@ def test_a_run_is_resumed_on_the_data_it_was_started_with_and_no_other(tmp_path:
     run = fit(x, recipe=recipe, out=tmp_path / "run", evaluate=False, quiet=True)
     with pytest.raises(UserError, match="was started with other data under the same name"):
         fit(255 - x, recipe=recipe, out=tmp_path / "run", resume=True, evaluate=False, quiet=True)
+    with pytest.raises(UserError, match="trained on arrays: pass them again"):
+        fit(out=tmp_path / "run", resume=True, evaluate=False, quiet=True)
     values = json.loads((run.folder / "data.json").read_text())
     values["mean"] = [math.nextafter(values["mean"][0], 1)]  # as another machine may sum it
     (run.folder / "data.json").write_text(json.dumps(values))

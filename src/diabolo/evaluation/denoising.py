@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Annotated, Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def choose_window(validation: Images, noise: float, seed: int = 0) -> int:
 class Bench:
     """A method and what it must beat, by name: "noisy", "denoised", "pca" and, of images, "wiener".
 
-    width: of the code, and of PCA. window: of the Wiener filter, pixels.
+    width: of the code, and of PCA where there are as many components. window: of the Wiener filter, pixels.
     """
 
     denoisers: dict[str, Denoiser]
@@ -83,7 +84,7 @@ class Bench:
 
 def bench(method: Coder, splits: Splits, noise: float, seed: int = 0) -> Bench:
     """PCA is fitted on train; the Wiener filter is told the noise, and its window is chosen on validation."""
-    width = code_width(method, splits.train.shape)
+    width = min(code_width(method, splits.train.shape), len(splits.train), prod(splits.train.shape))
     denoisers: dict[str, Denoiser] = {
         "noisy": lambda noisy: noisy,
         "denoised": method_denoiser(method),

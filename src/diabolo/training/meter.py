@@ -39,7 +39,7 @@ class Meter:
                 if not math.isfinite(value):
                     raise SettingsError(
                         f"training stopped at step {step - age}: {name} is {value}; a lower optimiser.lr, "
-                        "training.clip=1 or training.precision=float32 may help; checkpoints are intact"
+                        "training.clip=1 or training.precision=float32 may help"
                     )
         return rows
 

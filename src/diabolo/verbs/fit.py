@@ -24,7 +24,7 @@ from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
 from diabolo.data.splits import load, split
 from diabolo.distributed import alone, world_size
-from diabolo.errors import UserError, blaming_settings
+from diabolo.errors import Interrupted, UserError, blaming_settings
 from diabolo.evaluation.features import lacking, probe_images, targets_of
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.evaluation.suite import target
@@ -131,7 +131,12 @@ def fit(
             train_run(run, splits, fabric, show, watch)
         if evaluate and fabric.is_global_zero and not run.scored:
             with alone(), enough(TO_SCORE):  # the other processes are done
-                score_run(run, splits, show)
+                try:
+                    score_run(run, splits, show)
+                except KeyboardInterrupt:
+                    raise Interrupted(
+                        f"stopped while it was scored; continue with --out {folder} --resume"
+                    ) from None
     return run
 
 
@@ -154,6 +159,8 @@ def _launched(accelerator: str, devices: int) -> Fabric:
 def _splits(data: Any, settings: Data) -> Splits:
     if isinstance(data, Splits):
         return data
+    if data is None and settings.name == CUSTOM:
+        raise UserError("the run was trained on arrays: pass them again, as data=…")
     if isinstance(data, np.ndarray | torch.Tensor):
         data = Images(to_pixels(data, "data", resident=settings.resident))
     return split(Parts(data), settings) if isinstance(data, Images) else load(settings)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diabolo.components import CUSTOM
+from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
 from diabolo.data.splits import load, read_parts
@@ -33,8 +34,14 @@ def splits_of(run: Run, data: Looked = None) -> Splits:
     """The splits to look at: those given, or the recipe's, which must be what the run was trained on."""
     if isinstance(data, Splits):
         return data
-    if run.recipe.data.name == CUSTOM:
+    name = run.recipe.data.name
+    if name == CUSTOM:
         raise UserError(f"{run.folder} was trained on arrays: pass them again, as data=Splits(…)")
+    if name not in CATALOG and not Path(name).expanduser().exists():
+        raise UserError(
+            f"{run.folder} was trained on {name}, and from here there is no such path: put the data back, or "
+            "call this where the run was trained"
+        )
     return _same(run, load(run.recipe.data))
 
 

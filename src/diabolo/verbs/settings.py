@@ -44,13 +44,17 @@ WIDTH = 100  # of the text
 
 
 def settings(name: str | None = None) -> str:
-    """The names that each key of a recipe takes; or of one of them what it is, and its settings.
+    """The names that each key of a recipe takes; of such a key, what each name is; of a name, its settings.
 
-    Raises `UserError` for a name that no table has.
+    Raises `UserError` for what is neither.
     """
     if name is None:
         names = (f"{place}: {', '.join(table.entries)}" for place, table in PLACES.items())
         return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in names)
+    if name in PLACES:
+        entries = PLACES[name].entries
+        width = max(map(len, entries))
+        return "\n".join(f"{known:<{width}}  {entry.summary}" for known, entry in entries.items())
     found = [_shown(place, table, name) for place, table in PLACES.items() if name in table.entries]
     if not found:
         raise unknown("component", name, {known for table in PLACES.values() for known in table.entries})
