@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import torch
+import torch._inductor.config
 from PIL import Image
 
 from diabolo.cli import main
@@ -419,12 +420,10 @@ def test_without_a_command_there_is_help_alone(capsys: pytest.CaptureFixture[str
     assert "diabolo: " not in captured.err
 
 
-def test_without_a_compiler_nothing_is_begun(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "no-compiler"),))
+def test_without_a_compiler_nothing_is_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["fit", "digits", "--method", "ae", "--set", "training.compile=true", "--accelerator", "cpu"]
-    message = refused(capsys, *arguments, "--out", str(tmp_path / "run"))
+    with torch._inductor.config.patch({"cpp.cxx": (str(tmp_path / "no-compiler"),)}):
+        message = refused(capsys, *arguments, "--out", str(tmp_path / "run"))
     assert "training.compile: there is no C++ compiler" in message
     assert not (tmp_path / "run").exists()
 
