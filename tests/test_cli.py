@@ -305,6 +305,18 @@ def test_images_without_labels_are_judged_by_their_rank(tmp_path: Path) -> None:
     assert any("rank only" in line for line in scores["verdict"])
 
 
+def test_a_collapsed_vae_is_called_so_without_labels(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", pictures(count=500)[0])
+    arguments = ["--set", "method.latent=8", "--set", "method.beta=300", *QUICK, "--epochs", "10"]
+    assert (
+        run("fit", tmp_path / "images.npy", "--method", "beta-vae", "--out", tmp_path / "run", *arguments)
+        == 0
+    )
+    scores = Run.open(tmp_path / "run").scores
+    assert scores["encoder"]["active_units"] == 0
+    assert scores["verdict"][0].startswith("collapsed: none of 8 units")
+
+
 def test_vectors_train_too(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.savez(

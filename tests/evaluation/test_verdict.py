@@ -53,6 +53,16 @@ def test_few_train_examples_span_few_dimensions_and_are_no_collapse():
     assert verdict({"encoder": entry(1.9, width=20) | {"train_size": 400}})[0].startswith("collapsed")
 
 
+def test_a_code_without_an_active_unit_is_collapsed_whatever_its_rank():
+    collapsed = "collapsed: none of 32 units of the code is active, it hardly depends on the image"
+    code = entry(22, 0.5, width=32)
+    healthy = "22 of 32 dimensions carry information"
+    assert verdict({"encoder": code | {"active_units": 0}})[0] == collapsed
+    assert verdict({"encoder": code | {"active_units": 1}})[0] == healthy
+    better = {"encoder": code | {"active_units": 0}, "random": entry(20, 0.3, width=32)}
+    assert f"{healthy}: no unit is active, yet better than a random encoder" in verdict(better)
+
+
 def test_a_few_test_examples_decide_nothing():
     rows = {"encoder": entry(10, 1.0, 0.75, n=4), "random": entry(10, 1.0, 0.25, n=4)}
     rows["pixels"] = entry(15, 1.0, 0.0, n=4)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from diabolo.errors import UserError
 from diabolo.evaluation.measures import Measure, Subject
@@ -38,7 +40,7 @@ class Latents(Measure):
         mean, log_variance = (torch.cat(parts) for parts in zip(*posteriors, strict=True))  # [N, d] each
         variance = mean.var(0, correction=0)
         found: dict[str, Any] = {
-            "active": int((variance > ACTIVE).sum()),
+            "active": active_units(mean.numpy()),
             "width": mean.shape[1],
             "entropy": float(DiagonalGaussian(mean, log_variance).entropy().mean()),
             "variance": variance.tolist(),
@@ -49,6 +51,11 @@ class Latents(Measure):
             return found | {"missing": {"kl": "the prior is no distribution of one image's code"}}
         kl = 0.5 * ((mean.square() + log_variance.exp()) / v - 1 - log_variance + v.log()).mean(0)
         return found | {"kl": float(kl.sum()), "kl_per_dimension": kl.tolist()}
+
+
+def active_units(mean: NDArray[np.floating[Any]]) -> int:
+    """Units of a Gaussian code that are active: the posterior's means, [N, d], vary over the examples."""
+    return int((mean.var(0) > ACTIVE).sum())
 
 
 def _gaussian(method: Method) -> Autoencoder:

@@ -115,14 +115,18 @@ def _dimensions(scores: Mapping[str, Any]) -> tuple[str, bool]:
     most = _most(encoder)
     few = f", of {most:.0f} that {most + 1:.0f} train examples can span" if most < width else ""
     count = f"{rank:.0f} of {width} dimensions carry information{few}"
-    collapsed = _on_a_line(encoder)
+    inactive = encoder.get("active_units") == 0  # a rank knows no scale: noise may have any
+    collapsed = _on_a_line(encoder) or inactive
     before = [min(scores[name]["centred_rank"], width) for name in ("random", "pixels") if name in scores]
     narrow = rank < NARROW_SHARE * most and rank < LOST_SHARE * min(before, default=math.inf)
     if not collapsed and not narrow:
         return count, False
     sides = compare(encoder, scores["random"]) if "random" in scores else {}
     if sides and set(sides.values()) == {1}:
-        return f"{count}: narrow, yet better than a random encoder", False
+        found = "no unit is active" if inactive else "narrow"
+        return f"{count}: {found}, yet better than a random encoder", False
+    if inactive:
+        return f"collapsed: none of {width} units of the code is active, it hardly depends on the image", True
     return (f"collapsed: {count}" if collapsed else f"{count}: likely collapse"), True
 
 

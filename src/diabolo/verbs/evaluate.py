@@ -16,11 +16,13 @@ from diabolo.data.images import Splits
 from diabolo.errors import UserError
 from diabolo.evaluation.encoders import Encoder
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
+from diabolo.evaluation.latents import active_units
 from diabolo.evaluation.measures import Subject, on_random
 from diabolo.evaluation.probes import known
 from diabolo.evaluation.suite import embedding, needing, score, write_scores
 from diabolo.evaluation.suites import Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
+from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Method
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Evaluation, Recipe
@@ -174,6 +176,8 @@ def _scores(
         | tuned_scores(run.method, space, specs, splits, run)
         | measured_scores(measures, subject, show)
     }
+    if space == "z" and isinstance(run.method, Autoencoder) and run.method.gaussian:
+        scores["encoder"]["active_units"] = active_units(features.test.values)
     if "z" in run.method.spaces[1:]:  # the loss acts on another space than the one to use
         represent = partial(run.method.represent, space="z")
         scores["encoder"]["embedding"] = embedding(represent, splits, run.method.unit, run.device)
