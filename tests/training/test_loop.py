@@ -116,7 +116,7 @@ SMALL = ("encoder={name: mlp, widths: [16]}", "optimiser=sgd", "optimiser.lr=1e-
         ("simvae", ("decoder={name: mlp, widths: [16]}", "training.compile=graphs")),
         ("vae", ("decoder={name: mlp, widths: [16]}", "training.compile=true", "training.accumulate=2")),
         ("simsiam", ("training.compile=true", "training.precision=bf16", "training.clip=0.5")),
-        ("moco", ("training.compile=true",)),
+        ("moco", ("training.compile=true", "optimiser.lr=1e-2")),
     ],
 )
 def test_compiled_follows_eager(name: str, settings: tuple[str, ...]) -> None:
