@@ -86,6 +86,36 @@ def test_evaluate_with_options_writes_a_copy_and_leaves_the_run_alone(fitted: Pa
     assert (fitted / "scores.json").read_text() == before
 
 
+def test_a_place_where_nothing_can_be_written_is_told_before_the_work(
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").touch()
+    for option, place, message in (
+        ("--report", tmp_path / "taken", "taken is a file"),
+        ("--report", tmp_path / "taken" / "page.html", "taken is a file"),
+        ("--out", tmp_path, "is a folder"),
+        ("--out", tmp_path / "taken" / "scores.json", "taken is a file"),
+    ):
+        assert message in refused(capsys, "evaluate", fitted, "--suite", "fast", option, place)
+        assert capsys.readouterr().err == ""
+
+
+def test_a_table_too_wide_for_the_terminal_has_its_representations_side_by_side(
+    fitted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = {}
+    for columns in (200, 60):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert run("evaluate", fitted, "--suite", "full") == 0
+        shown[columns] = [line.split() for line in capsys.readouterr().err.splitlines()]
+    heads = [next(line for line in of if line[:1] == ["representation"]) for of in shown.values()]
+    assert heads[0][:4] == ["representation", "width", "linear", "%"]
+    assert heads[1] == ["representation", "encoder", "random", "pca", "pixels"]
+    wide = {line[0]: line for line in shown[200] if line[:1] in (["encoder"], ["pixels"])}
+    [retrieval] = [line for line in shown[60] if line[:2] == ["retrieval", "%"]]
+    assert (retrieval[2], retrieval[-1]) == (wide["encoder"][-2], wide["pixels"][-2])
+
+
 def test_evaluate_renews_what_the_run_holds(fitted: Path) -> None:
     before = json.loads((fitted / "scores.json").read_text())
     (fitted / "report.html").unlink()
@@ -105,6 +135,28 @@ def test_embed_writes_features_that_evaluate_reads(fitted: Path, tmp_path: Path)
     assert run("evaluate", out, "--out", tmp_path / "scores.json") == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["encoder"]["knn"]["accuracy"] > 0.5
+
+
+def test_images_keep_the_names_of_their_rows_in_the_file(tmp_path: Path) -> None:
+    """What is called train/17 is row 17 of the file, whichever part the run made it a member of."""
+    labels = np.arange(60) % 2
+    pixels = np.random.default_rng(0).integers(0, 200, (60, 6, 6), dtype=np.uint8)
+    pixels[:, 0, 0] = labels
+    pixels[40] = pixels[7]
+    np.savez(tmp_path / "rows.npz", images=pixels, labels=labels)
+    folder = tmp_path / "run"
+    assert run("fit", tmp_path / "rows.npz", "--method", "ae", "--no-evaluate", "--out", folder, *QUICK) == 0
+    assert run("anomalies", folder, "--out", tmp_path) == 0
+    found = np.load(tmp_path / "anomalies.npz")
+    rows = [int(name.removeprefix("train/")) for name in found["names"]]
+    assert len(rows) == 6
+    assert labels[rows].tolist() == found["labels"].tolist()
+    assert run("duplicates", folder, "--out", tmp_path) == 0
+    found = np.load(tmp_path / "duplicates.npz")
+    assert sorted(found["names"]) == sorted(f"train/{i}" for i in range(60))
+    assert {*found["names"][found["pairs"][0]]} == {"train/7", "train/40"}
+    test = found["names"][found["parts"] == "test"]
+    assert [int(name.removeprefix("train/")) for name in test] == rows
 
 
 def test_python_and_command_line_give_the_same_run(fitted: Path, tmp_path: Path) -> None:
@@ -388,6 +440,12 @@ def test_vectors_train_too(tmp_path: Path) -> None:
             ],
             "; views of (1, 4, 4) need an encoder that takes them, such as a resnet",
         ),
+        (
+            ["fit", "digits", "--method", "ae", "--set", "data.without=9"],
+            "expected a list, such as [a, b], got 9",
+        ),
+        (["fit", "digits", "--method", "ae", "--set", "data.without=[ten]"], "unknown class in data.without"),
+        (["fit", "digits", "--method", "ae", "--set", "data.size=100000"], "less than or equal to 4096"),
         (["fit", "digits", "--method", "mae", "--set", "encoder=conv"], "cannot: use encoder=vit"),
         (["fit", "digits", "--method", "ae", "--init", "nowhere"], "no model file at nowhere"),
     ],

@@ -285,6 +285,8 @@ def test_the_command_line_writes_both_files(vae, tmp_path, capsys, arguments, na
         (["interpolate", "--pairs", "181"], "181 pairs take 362 images, and there are 360"),
         (["interpolate", "--steps", "1"], "steps must be at least 2"),
         (["traverse", "--dimension", "8"], "dimensions 0 to 7"),
+        (["traverse", "--dimension", "1", "--dimension", "1"], "each is moved along once, got 1, 1"),
+        (["traverse", "--span", "0"], "more than 0, got 0"),
         (["traverse", "--image", "360"], "numbered from 0 to 359"),
         (["anomalies", "--neighbours", "0"], "neighbours must be at least 1"),
         (["anomalies", "--held-out", "3"], "class '3' is among the training images"),
@@ -314,5 +316,6 @@ def test_images_of_another_shape_and_a_file_for_a_folder_are_refused(vae, splits
     with pytest.raises(diabolo.UserError, match=r"takes examples of shape \(1, 8, 8\), not \(1, 8, 5\)"):
         diabolo.reconstruct(vae, wide, quiet=True)
     (tmp_path / "taken").touch()
-    with pytest.raises(diabolo.UserError, match="is a file"):
-        diabolo.sample(vae, out=tmp_path / "taken", quiet=True)
+    for verb in (diabolo.sample, diabolo.reconstruct, diabolo.duplicates):
+        with pytest.raises(diabolo.UserError, match="is a file"):
+            verb(vae, out=tmp_path / "taken", quiet=True)

@@ -52,10 +52,14 @@ def test_settings_reach_every_depth() -> None:
     assert list(recipe.evaluation.probes[1]["hidden"]) == [64]
 
 
+def test_a_class_that_is_called_by_a_number_needs_no_quotes() -> None:
+    assert compose([MNIST, {"method": "vae"}], ["data.without=[9, cat]"]).data.without == ("9", "cat")
+
+
 def test_the_items_of_a_preset_s_list_are_reached_by_name() -> None:
     recipe = compose([MNIST, {"method": "sparse-ae"}], ["method.penalties.l1.weight=0.3"])
     assert recipe.method["penalties"] == [{"name": "l1", "weight": 0.3}]
-    with pytest.raises(UserError, match="unknown item of a list 'l2': did you mean 'l1'"):
+    with pytest.raises(UserError, match="unknown item of a list 'l2': choose from: l1"):
         compose([MNIST, {"method": "sparse-ae"}], ["method.penalties.l2.weight=0.3"])
 
 
@@ -90,6 +94,8 @@ def test_naming_another_component_drops_the_settings_of_the_first() -> None:
             "evaluation.measures=[reconstruction, reconstruction]",
             "evaluation.measures: 'reconstruction' is named twice",
         ),
+        ("evaluation.also=h", "evaluation.also: expected a list, such as [a, b], got 'h'"),
+        ("zzz=1", "unknown key 'zzz': choose from: data,"),
         ("training", "--set training: write it as key=value"),
         ("encoder.widths=[1]", "encoder: expected the encoder's name, or a mapping with 'name'"),
     ],

@@ -20,6 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from diabolo.errors import UserError, unknown
 
+LISTS = ("list_type", "tuple_type")  # pydantic's errors for what is no list
 CUSTOM = "custom"  # the name that stands for an object the user brought
 
 
@@ -190,15 +191,17 @@ def _check(annotation: Any, value: Any, where: str) -> Any:
 
 
 def _plain(annotation: Any, value: Any, where: str) -> Any:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(annotation).validate_python(value)
+        # YAML takes a class that is called 9 for a number.
+        return TypeAdapter(annotation, config=ConfigDict(coerce_numbers_to_str=True)).validate_python(value)
     except ValidationError as error:
         choices = [choice for choice in _choices(annotation) if isinstance(choice, str)]
         if choices and isinstance(value, str):
             raise unknown(f"value of {where}", value, choices) from None
-        reason = error.errors()[0]["msg"]
+        found = error.errors()[0]
+        reason = "expected a list, such as [a, b]" if found["type"] in LISTS else found["msg"]
         raise UserError(f"{where}: {reason[0].lower()}{reason[1:]}, got {value!r}") from None
 
 

@@ -44,7 +44,7 @@ def in_one_line(error: OSError) -> str:
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     """The error for a name that is not in a list of valid ones; it offers the nearest."""
     valid = sorted(valid)
-    nearest = get_close_matches(name, valid, n=1, cutoff=0.5)
+    nearest = get_close_matches(name, valid, n=1, cutoff=0.6)
     choice = f"choose from: {', '.join(valid)}" if valid else "there is nothing to choose from"
     hint = f"did you mean '{nearest[0]}'?" if nearest else choice
     return UserError(f"unknown {kind} '{name}': {hint}")

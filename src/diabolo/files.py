@@ -41,6 +41,22 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink()
 
 
+def check_folder(folder: Path) -> None:
+    """Raise `UserError` where no file can be written into a folder, which may not be there yet."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"{there} is a file, and files were to be written into a folder of that name")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"{there}: nothing may be written there")
+
+
+def check_file(path: Path) -> None:
+    """Raise `UserError` where a file cannot be written."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, and a file of that name was to be written")
+    check_folder(path.parent)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     write_whole(path, lambda temporary: temporary.write_bytes(data))
 

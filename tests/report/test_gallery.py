@@ -108,6 +108,18 @@ def test_without_one_they_are_those_whose_neighbours_disagree(simclr, splits):
     assert found.captions[0] == f"{names[changed[planted]]}\n→ {names[labels[planted]]}"
 
 
+def test_an_image_that_its_neighbours_place_rightly_is_no_worst_case(simclr, splits):
+    z = features(simclr, splits)
+    _, found = nearest(z.train.values, z.test.values, gallery.VOTERS, "cosine")
+    common = np.array([np.bincount(labels).argmax() for labels in z.train.labels[found]])
+    wrong = np.flatnonzero(common != z.test.labels)
+    right = np.flatnonzero(common == z.test.labels)
+    for kept, count in ((np.append(right[:20], wrong[:2]), 2), (right[:20], None)):
+        few = Splits(splits.train, splits.validation, splits.test.take(torch.from_numpy(kept)))
+        worst = gallery.worst(simclr.method, few, features(simclr, few))
+        assert (None if worst is None else len(worst.captions)) == count
+
+
 def test_without_labels_there_are_neighbours_and_no_worst_cases(simclr, splits):
     bare = Splits(*(Images(part.pixels) for part in (splits.train, splits.validation, splits.test)))
     z = features(simclr, bare)

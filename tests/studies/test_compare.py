@@ -149,6 +149,23 @@ def test_another_comparison_does_not_take_its_folder(folder: Path) -> None:
         diabolo.compare("digits", ["ae", "simclr"], epochs=2, settings=SMALL, out=folder, quiet=True)
 
 
+def test_what_cannot_be_trained_takes_no_folder(tmp_path: Path) -> None:
+    out = tmp_path / "c"
+    options = {"seeds": 1, "epochs": 1, "out": out, "quiet": True}
+    for methods, over, message in (
+        (["ae"], {"training.batch_size": 5000}, "there are only 1293 training images"),
+        (["ae", "simclr"], {"method.latent": 4}, "unknown key 'method.latent'"),
+        (
+            ["random", "ae"],
+            {"views.transforms": [{"name": "random-resized-crop", "size": 4}]},
+            "does not pass",
+        ),
+    ):
+        with pytest.raises(diabolo.UserError, match=message):
+            diabolo.compare("digits", methods, settings=SMALL | over, **options)
+        assert not out.exists()
+
+
 def test_a_method_and_a_seed_are_added_to_what_is_finished(tmp_path: Path) -> None:
     options = {"epochs": 1, "settings": SMALL, "out": tmp_path, "quiet": True}
     diabolo.compare("digits", ["ae"], seeds=1, **options)

@@ -13,8 +13,8 @@ from torch import Tensor
 from diabolo.data.decode import Colour
 from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.rows import Pixels, Rows, held, is_mapped, position
-from diabolo.errors import UserError
-from diabolo.memory import resides
+from diabolo.errors import MemoryTooSmallError, UserError
+from diabolo.memory import free_memory, resides
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB with alpha
 CHUNK = 1 << 24  # bytes of an array that are converted at once
@@ -188,6 +188,11 @@ def _resize(pixels: Tensor, size: int) -> Tensor:
     height, width = pixels.shape[2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
+    if (needed := len(pixels) * pixels.shape[1] * size**2) > free_memory():
+        raise MemoryTooSmallError(
+            f"data.size: {size}×{size} pixels of {len(pixels):,} images take {needed / 1e9:.3g} GB, "
+            "more than is free: lower it"
+        )
     square = pixels[:, :, top : top + side, left : left + side]
     return F.interpolate(square, size=(size, size), mode="bilinear", antialias=True)
 

@@ -1,5 +1,7 @@
 """Readers of what a user brings: a folder, an archive, arrays, or one file in a published format."""
 
+from __future__ import annotations
+
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -65,12 +67,20 @@ class Parts:
         }
         return {name: part for name, part in found.items() if part is not None}
 
+    def named(self) -> Parts:
+        """The same; what has no name gets that of its part and its row there, such as train/3."""
+        parts = {
+            name: part if part.names else replace(part, names=_rows(name, len(part)))
+            for name, part in self.present().items()
+        }
+        return Parts(**parts, notes=self.notes)
+
     def together(self) -> Images:
-        """All images in one, in the order of `present`; those of a part without labels get −1.
+        """All images in one, named, in the order of `present`; those of a part without labels get −1.
 
         Attributes and quantities are kept where every part has them.
         """
-        parts = self.present()
+        parts = self.named().present()
         classes = next((part.classes for part in parts.values() if part.labels is not None), ())
         labels = [torch.full((len(p),), -1) if p.labels is None else p.labels for p in parts.values()]
 
@@ -86,10 +96,12 @@ class Parts:
             attribute_names=self.train.attribute_names,
             quantities=joined([part.quantities for part in parts.values()]),
             quantity_names=self.train.quantity_names,
-            names=tuple(
-                n for name, p in parts.items() for n in p.names or [f"{name}/{i}" for i in range(len(p))]
-            ),
+            names=tuple(name for part in parts.values() for name in part.names),
         )
+
+
+def _rows(part: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{part}/{i}" for i in range(count))
 
 
 def read(

@@ -89,7 +89,8 @@ def held_out_labels(held_out: Sequence[str], images: Images, train: Images) -> l
             raise unknown("class", name, images.classes)
         if name in seen:
             raise UserError(
-                f"class '{name}' is among the training images: train without it to find it anomalous"
+                f"class '{name}' is among the training images: train without it (data.without) to find it "
+                "anomalous"
             )
     return [images.classes.index(name) for name in held_out]
 

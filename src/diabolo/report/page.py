@@ -10,7 +10,7 @@ import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from diabolo.files import write_bytes, write_text
+from diabolo.files import check_file, check_folder, write_bytes, write_text
 from diabolo.report import figures, gallery, projection
 from diabolo.report.figures import Array
 from diabolo.report.gallery import Gallery, Neighbours, Worst, data_uri
@@ -97,7 +97,7 @@ def write(where: Path, content: Content) -> Path:
     A folder gets `report.html` and its figures as files, in `figures/`. Each file appears whole or not at
     all; the page, which needs none of the others, comes last.
     """
-    alone = where.suffix == ".html" and not where.is_dir()
+    alone = _alone(where)
     folder = None if alone else where / "figures"
     parts: dict[str, Any] = {
         "curves": _curves(folder, content.metrics),
@@ -119,6 +119,15 @@ def write(where: Path, content: Content) -> Path:
     path = where if alone else where / "report.html"
     write_text(path, html)
     return path
+
+
+def check_page(where: Path) -> None:
+    """Raise `UserError` where `write` could not write."""
+    (check_file if _alone(where) else check_folder)(where)
+
+
+def _alone(where: Path) -> bool:
+    return where.suffix == ".html" and not where.is_dir()
 
 
 def _curves(folder: Path | None, metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from diabolo.generation import Array, Coder
 from diabolo.report.figures import reconstructions
 from diabolo.run import Run
 from diabolo.verbs.console import Show
-from diabolo.verbs.pictures import Arrays, at_least, pictured, write
+from diabolo.verbs.pictures import Arrays, at_least, folder_for, pictured, write
 from diabolo.verbs.reading import Looked, images_of, opened, splits_of
 
 SHOWN = 12  # images in a row of the picture
@@ -46,6 +46,7 @@ def anomalies(
     """
     at_least(1, samples=samples, neighbours=neighbours)
     run, show = opened(run), Show(quiet)
+    folder = folder_for(run, out)
     images, train = images_of(run, data, show), splits_of(run, data).train
     held_out = held_out or run.recipe.data.without
     left_out = held_out_labels(held_out, images, train)
@@ -54,7 +55,12 @@ def anomalies(
     )
     labels = np.full(len(images), -1) if images.labels is None else images.labels.numpy()
     names = np.array(images.names or [str(i) for i in range(len(images))])
-    arrays: Arrays = {**scores, "names": names, "labels": labels, "classes": np.array(images.classes)}
+    arrays: Arrays = {
+        **scores,
+        "names": names,
+        "labels": labels,
+        "classes": np.array(images.classes, dtype=str),
+    }
     found = held_out_auroc(scores, labels, left_out) if held_out else {}
     for name, score in scores.items():
         strangest = ", ".join(names[np.argsort(-score)[:NAMED]])
@@ -64,7 +70,7 @@ def anomalies(
         show.note(f"no score by {TITLES[name]}: {reason}")
     arrays |= {f"auroc_{name}": np.array(value) for name, value in found.items()}
     picture = reconstructions(_rows(run, images, scores, found)) if pictured(run) else None
-    return write(run, out, "anomalies", arrays, picture, show)
+    return write(folder, "anomalies", arrays, picture, show)
 
 
 def _rows(run: Run, images: Images, scores: dict[str, Array], found: dict[str, float]) -> dict[str, Array]:

@@ -12,12 +12,16 @@ from typing import Any, Literal
 import yaml
 from filelock import FileLock
 
+from diabolo.data.images import Splits
 from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.evaluation.features import probe_images, targets_of
 from diabolo.files import write_json, write_text
+from diabolo.memory import TO_TRAIN, enough
+from diabolo.methods.build import facts_of
 from diabolo.recipe import Data, complete_for, compose, pairs
 from diabolo.report import comparison
+from diabolo.run import NOTHING, default_device
 from diabolo.studies.columns import COLUMNS
 from diabolo.studies.results import Store
 from diabolo.studies.section import cost_cells
@@ -27,6 +31,7 @@ from diabolo.studies.table import Cell, StudyTable, table_of
 from diabolo.verbs.budget import epochs_within, seconds_of
 from diabolo.verbs.console import Show
 from diabolo.verbs.illustrate import at_hand, live_curves
+from diabolo.verbs.preflight import preflight
 from diabolo.verbs.sides import side_by_side
 from diabolo.verbs.work import share
 
@@ -62,16 +67,17 @@ def compare(
     """
     folder = Path("comparisons", Data(name=str(data)).stem) if out is None else Path(out)
     over = settings if isinstance(settings, Mapping) else pairs(settings)
-    study = _study(str(data), methods, seeds, epochs, views, over)
+    study, splits = _study(str(data), methods, seeds, epochs, views, over)
     seconds = None if budget is None else seconds_of(budget)
     if seconds and ("training.epochs" in study.shared or "epochs" in study.shared.get("training", {})):
         raise UserError("compare: give either --epochs or --budget")
+    store = Store(folder / "results")
+    _preflight(study, splits, store)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # another machine may be measuring: its epochs hold for all
         if seconds:
             study = _within(seconds, study, folder, workers, Show(quiet))
         _claim(folder, study)
-    store = Store(folder / "results")
     failure: UserError | None = None
     try:
         share(study, store, folder / "runs", workers, quiet)
@@ -96,8 +102,8 @@ def _study(
     epochs: int | None,
     views: Views | None,
     settings: Mapping[str, Any],
-) -> Study:
-    """The comparison as a study. What can be known to fail is refused here, before any training."""
+) -> tuple[Study, Splits]:
+    """The comparison as a study, and the data it is on."""
     if not methods:
         raise UserError("compare: name the methods, for example --methods ae,vae,simclr")
     _refuse_what_varies(settings)
@@ -126,9 +132,17 @@ def _study(
         },
         "compare",
     )
-    for name in names:
-        complete_for(study.recipe(Job(name, 0), {}), shape)
-    return study
+    return study, splits
+
+
+@enough(TO_TRAIN)
+def _preflight(study: Study, splits: Splits, store: Store) -> None:
+    """Refuse what of the rows without results can be known to fail, before a folder is taken."""
+    facts = facts_of(splits)
+    for name in study.rows:
+        if not any(store.has(Job(name, seed)) for seed in range(study.seeds)):
+            recipe = complete_for(study.recipe(Job(name, 0), {}), splits.train.shape)
+            preflight(recipe, splits, facts, NOTHING, default_device())
 
 
 def _row(method: str, data: str) -> dict[str, Any]:
@@ -153,12 +167,10 @@ def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show
     if path.exists():
         known = json.loads(path.read_text("utf-8"))
         if known["seconds"] != seconds:
-            raise UserError(f"{folder} holds another comparison (see {path}): choose another --out")
+            raise _taken(folder, path)
         epochs = known["epochs"]
     elif (folder / "study.yaml").exists():
-        raise UserError(
-            f"{folder} holds another comparison (see {folder / 'study.yaml'}): choose another --out"
-        )
+        raise _taken(folder, folder / "study.yaml")
     else:
         epochs = {}
     for name in (name for name in trained if name not in epochs):
@@ -177,8 +189,12 @@ def _claim(folder: Path, study: Study) -> None:
     """
     path, text = folder / "study.yaml", yaml.safe_dump(asdict(study), sort_keys=False, allow_unicode=True)
     if path.exists() and _protocol_in(path.read_text("utf-8")) != _protocol_in(text):
-        raise UserError(f"{folder} holds another comparison (see {path}): choose another --out")
+        raise _taken(folder, path)
     write_text(path, text)
+
+
+def _taken(folder: Path, by: Path) -> UserError:
+    return UserError(f"{folder} holds another comparison (see {by}): choose another --out, or remove it")
 
 
 def _protocol_in(study: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Container, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -31,16 +32,15 @@ class Show:
         """The table of every scored representation, the measures, and the verdict."""
         rows = representations(scores)
         units = units_of(rows.values())
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("representation")
-        table.add_column("width", justify="right")
-        for probe, unit in units.items():
-            table.add_column(f"{probe} {unit.symbol}", justify="right")
-        table.add_column("rank", justify="right")
+        lines = [["representation", "width", *(f"{p} {unit.symbol}" for p, unit in units.items()), "rank"]]
         for name, entry in rows.items():
             values = [unit.show(entry[probe]) if probe in entry else "–" for probe, unit in units.items()]
-            style = None if name.startswith("encoder") else "dim"
-            table.add_row(name, str(entry["width"]), *values, f"{entry['centred_rank']:.1f}", style=style)
+            lines.append([name, str(entry["width"]), *values, f"{entry['centred_rank']:.1f}"])
+        references = {name for name in rows if not name.startswith("encoder")}
+        table = _table(lines, references)
+        unlimited = self.console.options.update(max_width=10_000)
+        if self.console.measure(table, options=unlimited).maximum > self.console.width:
+            table = _table(list(zip(*lines, strict=True)), references)  # one in each column
         self.console.print(table)
         for one in measures_of(scores):
             self.note(f"{one.name}: {', '.join(map(str, one.figures))}")
@@ -48,6 +48,18 @@ class Show:
                 self.note(f"  {note}")
         for line in scores.get("verdict", ()):
             self.note(line)
+
+
+def _table(lines: Sequence[Sequence[str]], dimmed: Container[str]) -> Table:
+    """Lines of cells, the first line and the first cell of each being headings."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    corner, *titles = lines[0]
+    table.add_column(corner)
+    for title in titles:
+        table.add_column(title, justify="right", style="dim" if title in dimmed else None)
+    for line in lines[1:]:
+        table.add_row(*line, style="dim" if line[0] in dimmed else None)
+    return table
 
 
 class Bar:

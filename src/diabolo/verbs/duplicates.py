@@ -16,7 +16,7 @@ from diabolo.generation import Array
 from diabolo.report.grids import grid
 from diabolo.run import Run
 from diabolo.verbs.console import Show
-from diabolo.verbs.pictures import Arrays, pictured, write
+from diabolo.verbs.pictures import Arrays, folder_for, pictured, write
 from diabolo.verbs.reading import Looked, opened, parts_like, splits_of
 
 LISTED = 12  # pairs that are listed, and groups that are drawn, at least and at most
@@ -44,6 +44,7 @@ def duplicates(
     [N] and `parts` [N], such as train or test.
     """
     run, show = opened(run), Show(quiet)
+    folder = folder_for(run, out)
     parts = _parts(run, data, show)
     images = parts.together()
     found = near_duplicates(run.embed(images, space), above, LISTED)
@@ -52,7 +53,7 @@ def duplicates(
     arrays: Arrays = {**found._asdict(), "above": np.array(found.above), "names": names, "parts": part_of}
     _tell(found, names, part_of, show)
     picture = _picture(found, images, part_of) if pictured(run) else None
-    return write(run, out, "duplicates", arrays, picture, show)
+    return write(folder, "duplicates", arrays, picture, show)
 
 
 def _parts(run: Run, data: Looked, show: Show) -> Parts:
@@ -68,15 +69,16 @@ def _parts(run: Run, data: Looked, show: Show) -> Parts:
 def _tell(found: Duplicates, names: Array, part_of: Array, show: Show) -> None:
     """How many groups there are, which parts they join, and the pairs most alike."""
     groups = found.members()
+    counted = "1 group" if len(groups) == 1 else f"{len(groups):,} groups"
     show.note(
-        f"{len(groups):,} groups of near-duplicates (cosine {found.above:.5f} or more), "
+        f"{counted} of near-duplicates (cosine {found.above:.5f} or more), "
         f"{(found.groups >= 0).sum():,} of {len(names):,} images"
     )
     for joined, count in Counter(_joined(part_of[members]) for members in groups).items():
         if " and " in joined:
             show.note(f"across {joined}: {count:,} of the groups")
     for (one, other), cosine in list(zip(found.pairs, found.cosines, strict=True))[:NAMED]:
-        show.note(f"{cosine:.5f}  {names[one]}  {names[other]}")
+        show.note(f"{cosine:.5f}".replace("-", "−") + f"  {names[one]}  {names[other]}")
 
 
 def _picture(found: Duplicates, images: Images, part_of: Array) -> Figure:

@@ -44,7 +44,7 @@ def embed(
             "features": features,
             "labels": labels,
             "names": np.array(names),
-            "classes": np.array(data.classes),
+            "classes": np.array(data.classes, dtype=str),
         }
         if data.attributes is not None:
             arrays["attributes"] = data.attributes.numpy()

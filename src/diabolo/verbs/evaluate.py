@@ -22,10 +22,12 @@ from diabolo.evaluation.probes import known
 from diabolo.evaluation.suite import embedding, needing, score, write_scores
 from diabolo.evaluation.suites import Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
+from diabolo.files import check_file
 from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Method
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Evaluation, Recipe
+from diabolo.report.page import check_page
 from diabolo.run import Own, Run, default_device
 from diabolo.tables import MEASURES, PROBES
 from diabolo.verbs.console import Show
@@ -76,6 +78,10 @@ def evaluate(
     """
     if suite is not None and (probes is not None or measures is not None):
         raise UserError("score by a suite, or by single probes and measures: not by both")
+    if report is not None:
+        check_page(Path(report))
+    if out is not None:
+        check_file(Path(out))
     spare_page_faults(default_device())
     show, strict = Show(quiet), suite is None
     named = probes is not None or measures is not None

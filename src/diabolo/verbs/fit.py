@@ -25,25 +25,18 @@ from diabolo.data.readers import Parts
 from diabolo.data.splits import load, split
 from diabolo.distributed import alone, world_size
 from diabolo.errors import Interrupted, UserError, blaming_settings
-from diabolo.evaluation.features import lacking, probe_images, targets_of
 from diabolo.evaluation.measures import build_measures, check_measures
-from diabolo.evaluation.suite import target
 from diabolo.memory import TO_SCORE, TO_TRAIN, enough
-from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Data, Recipe, complete_for, compose, difference, read_recipe
 from diabolo.run import Own, Run, TakenError
-from diabolo.tables import METHODS
-from diabolo.training.loop import Feed
 from diabolo.training.precision_trial import faster, step_times
-from diabolo.training.step import check_compiler
 from diabolo.verbs.console import Show
 from diabolo.verbs.evaluate import score_run, subject_of
+from diabolo.verbs.preflight import preflight
 from diabolo.verbs.sitting import Watch, train_run, warm_start
-from diabolo.verbs.supervised import supervised_recipe
 from diabolo.views.base import View
-from diabolo.views.pipeline import build_pipelines
 
 T = TypeVar("T")
 DATA = (str, Path, Images, Splits, np.ndarray, torch.Tensor)  # what can be fitted on
@@ -231,7 +224,7 @@ def _begun(
             raise UserError(f"{found} was started with other data under the same name: choose another --out")
         return found, recipe.training.precision, run.facts  # another machine may round the mean otherwise
     with alone():
-        method = _check(recipe, splits, facts, own, device)
+        method = preflight(recipe, splits, facts, own, device)
         measures = build_measures(recipe.evaluation.measures or ())
         check_measures(measures, subject_of(recipe, own, method, splits))  # one may lack a package
         if recipe.init is not None:
@@ -273,50 +266,3 @@ def _started(recipe: Recipe, out: str | Path | None) -> Path | None:
     if not taken:
         raise UserError(f"nothing to resume at {next(_names(recipe))}: name the run with --out")
     return taken[-1]
-
-
-@blaming_settings()
-def _check(recipe: Recipe, splits: Splits, facts: Facts, own: Own, device: torch.device) -> Method:
-    """What of the settings can be known to fail is refused here, before anything is written."""
-    training, evaluation = recipe.training, recipe.evaluation
-    if training.compile:
-        check_compiler(device)
-    _check_labels(recipe, splits)
-    method = build_method(recipe, facts, own.encoder).to(device)
-    pipelines = build_pipelines(recipe, own.transforms)
-    feed = Feed(splits.train, pipelines, training.batch_size, recipe.seed, device)
-    if training.accumulate > feed.batches.steps_per_epoch:
-        raise UserError(
-            f"training.accumulate: an epoch has {feed.batches.steps_per_epoch} batches, "
-            f"fewer than the {training.accumulate} of one step"
-        )
-    try:
-        with torch.no_grad():
-            if training.epochs > 0:
-                method(feed(0, 0, 0.0))
-            for space in (evaluation.space, *evaluation.also):
-                method.eval().represent(splits.train.floats(slice(0, 2)).to(device), space)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        others = [shape for p in pipelines if (shape := p.shape(facts.shape)) != facts.shape]
-        hint = f"; views of {others[0]} need an encoder that takes them, such as a resnet" if others else ""
-        raise UserError(
-            f"a first batch does not pass through method '{recipe.method['name']}': {reason}{hint}"
-        ) from None
-    return method
-
-
-def _check_labels(recipe: Recipe, splits: Splits) -> None:
-    name, data = recipe.method["name"], recipe.data.name
-    needs_labels = METHODS.load(name).needs.labels  # type: ignore[attr-defined]
-    if needs_labels and "labels" not in targets_of(splits.train):
-        raise UserError(f"method '{name}' needs labels of two classes or more, and {data} has none")
-    if recipe.evaluation.supervised:
-        supervised_recipe(recipe, splits)
-    targets = targets_of(*probe_images(splits))
-    for probe in recipe.evaluation.probes or ():
-        if (wanted := target(probe)) not in targets:
-            lacks = f"probe '{probe['name']}' {lacking(wanted)}, and {data} has none"
-            raise UserError(f"evaluation.probes: {lacks}: leave it out")

@@ -138,20 +138,26 @@ def _worst_rebuilt(method: Coder, test: Images) -> Worst:
     )
 
 
-def _worst_placed(features: Features, test: Images) -> Worst:
-    """The fewest neighbours of their own class; among equals, the nearest neighbours."""
+def _worst_placed(features: Features, test: Images) -> Worst | None:
+    """Of images among whose neighbours another class is most common, those with the fewest of their own.
+
+    Among equals, those whose neighbours are nearest. None where no image is placed wrongly.
+    """
     assert features.train.labels is not None
     assert features.test.labels is not None
     k = min(VOTERS, len(features.train))
     distances, found = nearest(features.train.values, features.test.values, k, "cosine")
     around, own = features.train.labels[found], features.test.labels
     agree = (around == own[:, None]).sum(axis=1)
-    chosen = np.lexsort((distances.mean(axis=1), agree))[:WORST]
-    taken = [np.bincount(around[i]).argmax() for i in chosen]
+    taken = np.array([np.bincount(labels).argmax() for labels in around])
+    order = np.lexsort((distances.mean(axis=1), agree))
+    chosen = order[taken[order] != own[order]][:WORST]
+    if not len(chosen):
+        return None
     names = features.classes
     return Worst(
         {"image": test.floats(torch.from_numpy(chosen)).numpy()},
-        [f"{names[own[i]]}\n→ {names[label]}" for i, label in zip(chosen, taken, strict=True)],
+        [f"{names[own[i]]}\n→ {names[label]}" for i, label in zip(chosen, taken[chosen], strict=True)],
         f"Of {len(test):,} test images those whose {k} nearest training images disagree most with their "
         "label: what they are → the class that is most common around them.",
     )

@@ -27,7 +27,7 @@ from diabolo.report.grids import grid, square
 from diabolo.run import Run
 from diabolo.seeds import generator
 from diabolo.verbs.console import Show
-from diabolo.verbs.pictures import Arrays, at_least, pictured, write
+from diabolo.verbs.pictures import Arrays, at_least, folder_for, pictured, write
 from diabolo.verbs.reading import Looked, coder_of, images_of, opened, splits_of, view_of
 
 SHOWN = 12  # images in a row of a picture
@@ -55,8 +55,9 @@ def reconstruct(
     """
     at_least(1, n=n)
     run, show = opened(run), Show(quiet)
-    method = coder_of(run, data, show)
+    folder = folder_for(run, out)
     images = images_of(run, data, show)
+    method = coder_of(run, data, show)
     few = images.take(torch.arange(min(n, len(images))))
     arrays: Arrays = {
         "input": few.pixels[:].numpy(),
@@ -74,7 +75,7 @@ def reconstruct(
     }
     shown = {name: row[:SHOWN] for name, row in rows.items() if row is not None}
     picture = reconstructions(shown) if pictured(run) else None
-    return write(run, out, "reconstruct", arrays, picture, show)
+    return write(folder, "reconstruct", arrays, picture, show)
 
 
 def denoise(
@@ -100,8 +101,9 @@ def denoise(
     if not noise > 0:
         raise UserError(f"noise is its standard deviation: it must be more than 0, got {noise}")
     run, show = opened(run), Show(quiet)
-    method = coder_of(run, data, show)
+    folder = folder_for(run, out)
     images, splits = images_of(run, data, show), splits_of(run, data)
+    method = coder_of(run, data, show)
     bench = denoising.bench(method, splits, noise, seed)
     titles = {
         "noisy": "noisy",
@@ -124,7 +126,7 @@ def denoise(
         rows[title] = arrays[name]
     shown = {title: row[:SHOWN] for title, row in rows.items()}
     picture = reconstructions(shown) if pictured(run) else None
-    return write(run, out, "denoise", arrays, picture, show)
+    return write(folder, "denoise", arrays, picture, show)
 
 
 def sample(
@@ -150,6 +152,7 @@ def sample(
     n = (10 if source == "classes" else 64) if n is None else n
     at_least(1, n=n)
     run, show = opened(run), Show(quiet)
+    folder = folder_for(run, out)
     if source == "prior" and not isinstance(run.method, generation.Density):  # before a decoder is trained
         raise UserError(f"{run.recipe.method['name']} has no prior: {FITTED} (--from latents)")
     method, rng = coder_of(run, data, show), generator("sample", seed)
@@ -173,7 +176,7 @@ def sample(
     elif pictured(run):
         picture = grid(square(images))
     arrays = {"codes": codes, "images": images, **labels}
-    return write(run, out, f"sample-{source}", arrays, picture, show)
+    return write(folder, f"sample-{source}", arrays, picture, show)
 
 
 def interpolate(
@@ -196,11 +199,13 @@ def interpolate(
     at_least(1, pairs=pairs)
     at_least(2, steps=steps)
     run, show = opened(run), Show(quiet)
-    method, images = coder_of(run, data, show), images_of(run, data, show)
+    folder = folder_for(run, out)
+    images = images_of(run, data, show)
     if len(images) < 2 * pairs:
         raise UserError(
             f"{pairs} pairs take {2 * pairs} images, and there are {len(images)}: ask for fewer pairs"
         )
+    method = coder_of(run, data, show)
     chosen = torch.randperm(len(images), generator=generator("interpolate", seed))[: 2 * pairs]
     first, second = images.take(chosen[:pairs]), images.take(chosen[pairs:])
     codes = generation.interpolation(generation.codes(method, first), generation.codes(method, second), steps)
@@ -216,7 +221,7 @@ def interpolate(
         "codes": codes,
         "images": decoded,
     }
-    return write(run, out, "interpolate", arrays, picture, show)
+    return write(folder, "interpolate", arrays, picture, show)
 
 
 def traverse(
@@ -240,7 +245,15 @@ def traverse(
     `images` [k, steps, *shape].
     """
     at_least(2, steps=steps)
+    if not span > 0:
+        raise UserError(f"span is how far to go, in standard deviations: more than 0, got {span:g}")
+    if dimensions is not None and len(set(dimensions)) < len(dimensions):
+        raise UserError(f"dimensions: each is moved along once, got {', '.join(map(str, dimensions))}")
     run, show = opened(run), Show(quiet)
+    folder = folder_for(run, out)
+    images = None if image is None else images_of(run, data, show)
+    if images is not None and not 0 <= image < len(images):  # type: ignore[operator]
+        raise UserError(f"image {image}: the images are numbered from 0 to {len(images) - 1}")
     method = coder_of(run, data, show)
     train = generation.codes(method, splits_of(run, data).train)
     deviations = train.std(axis=0)
@@ -248,10 +261,7 @@ def traverse(
     if not len(chosen) or chosen.min() < 0 or chosen.max() >= len(deviations):
         raise UserError(f"dimensions: this code has dimensions 0 to {len(deviations) - 1}, got {dimensions}")
     start = train.mean(axis=0)
-    if image is not None:
-        images = images_of(run, data, show)
-        if not 0 <= image < len(images):
-            raise UserError(f"image {image}: the images are numbered from 0 to {len(images) - 1}")
+    if images is not None:
         [start] = generation.codes(method, images.take(torch.tensor([image])))
     codes = generation.traversal(start, chosen, span * deviations[chosen], steps)
     decoded = generation.decode(method, codes)
@@ -267,7 +277,7 @@ def traverse(
         "codes": codes,
         "images": decoded,
     }
-    return write(run, out, "traverse", arrays, picture, show)
+    return write(folder, "traverse", arrays, picture, show)
 
 
 def _from_prior(run: Run, method: Coder, n: int, rng: torch.Generator) -> Array:
@@ -297,4 +307,4 @@ def _gain(name: str, arrays: Arrays) -> str:
         return f"MSE {arrays[f'mse_{name}']:.4g} per dimension"
     ratio = arrays[f"psnr_{name}"]
     gain = f" ({ratio - arrays['psnr_noisy']:+.2f})" if name != "noisy" else ""
-    return f"PSNR {ratio:.2f} dB{gain}"
+    return f"PSNR {ratio:.2f} dB{gain}".replace("-", "−")

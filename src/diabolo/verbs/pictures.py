@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from diabolo.errors import UserError
-from diabolo.files import write_arrays, write_bytes
+from diabolo.files import check_folder, write_arrays, write_bytes
 from diabolo.generation import Array
 from diabolo.report.figures import save
 from diabolo.run import Run
@@ -16,13 +16,15 @@ from diabolo.verbs.console import Show
 Arrays = dict[str, Array]
 
 
-def write(
-    run: Run, out: str | Path | None, name: str, arrays: Arrays, picture: Figure | None, show: Show
-) -> Arrays:
-    """Write `name.npz`, and `name.png` where there is a picture, into a folder; the run's own by default."""
+def folder_for(run: Run, out: str | Path | None) -> Path:
+    """The folder for arrays and pictures: the one named, or the run's own. Raises `UserError` for a file."""
     folder = run.folder / "generated" if out is None else Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: --out names the folder for arrays and pictures")
+    check_folder(folder)
+    return folder
+
+
+def write(folder: Path, name: str, arrays: Arrays, picture: Figure | None, show: Show) -> Arrays:
+    """Write `name.npz`, and `name.png` where there is a picture."""
     write_arrays(folder / f"{name}.npz", arrays)
     paths = [f"{folder / name}.npz"]
     if picture is not None:

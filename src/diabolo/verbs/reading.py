@@ -11,7 +11,7 @@ from diabolo.components import CUSTOM
 from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
-from diabolo.data.splits import load, read_parts
+from diabolo.data.splits import read_parts, split
 from diabolo.errors import UserError
 from diabolo.evaluation.decoder import coder_for
 from diabolo.generation import Coder
@@ -31,7 +31,10 @@ def opened(run: str | Path | Run) -> Run:
 
 
 def splits_of(run: Run, data: Looked = None) -> Splits:
-    """The splits to look at: those given, or the recipe's, which must be what the run was trained on."""
+    """The splits to look at: those given, or the recipe's, which must be what the run was trained on.
+
+    The recipe's keep the names that their examples have where they were read, such as train/3.
+    """
     if isinstance(data, Splits):
         return data
     name = run.recipe.data.name
@@ -42,7 +45,7 @@ def splits_of(run: Run, data: Looked = None) -> Splits:
             f"{run.folder} was trained on {name}, and from here there is no such path: put the data back, or "
             "call this where the run was trained"
         )
-    return _same(run, load(run.recipe.data))
+    return _same(run, split(read_parts(run.recipe.data).named(), run.recipe.data))
 
 
 def trained_on(run: Run, data: Looked = None) -> Splits:
@@ -61,7 +64,7 @@ def _same(run: Run, splits: Splits) -> Splits:
 
 
 def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
-    """What a data set brings, in the size and the colours the run was trained on."""
+    """What a data set brings, named, in the size and the colours the run was trained on."""
     shape = run.facts.shape
     size = shape[1] if len(shape) == 3 and shape[1] == shape[2] else None
     colour = {1: "grey", 3: "rgb"}.get(shape[0], "as-is") if len(shape) == 3 else "as-is"
@@ -70,7 +73,7 @@ def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
         show.note(note)
     if size is not None and colour != "as-is" and str(data) != run.recipe.data.name:
         show.note(f"images are taken as the run knows them: {size}×{size}, {colour}")
-    return parts
+    return parts.named()
 
 
 def images_of(run: Run, data: Looked, show: Show) -> Images:

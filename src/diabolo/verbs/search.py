@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from filelock import FileLock
 
+from diabolo.data.images import Splits
 from diabolo.data.splits import load
 from diabolo.errors import Interrupted, SettingsError, UserError, blaming_settings, unknown
 from diabolo.evaluation.features import probe_images
@@ -33,6 +34,7 @@ from diabolo.tuning.space import SPACES, Space, corners, default_space, settings
 from diabolo.verbs.console import Show
 from diabolo.verbs.criterion import value_of
 from diabolo.verbs.fit import fit
+from diabolo.verbs.preflight import check_batches, check_labels
 from diabolo.verbs.work import in_parallel
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ def search(
     budget = {"training.epochs": epochs, "evaluation.live": 1 if prune else epochs}
     budget |= {} if limit is None else {"data.limit": limit}
     plan = Plan(base.to_dict(), values, by, budget, sampler, seed, prune)
-    chosen = _check(plan, splits.train.shape)
+    chosen = _check(plan, splits)
     folder = Path("searches", f"{base.data.stem}-{base.method['name']}") if out is None else Path(out)
     store = store or str(folder / "trials.journal")
     _claim(folder, plan, store)
@@ -205,13 +207,15 @@ def _by(by: By | None, base: Recipe, labelled: bool) -> By:
     return by
 
 
-def _check(plan: Plan, shape: tuple[int, ...]) -> Space:
-    """The space, every value of which the recipe takes."""
+def _check(plan: Plan, splits: Splits) -> Space:
+    """The space, every value of which the recipe and the data take."""
     space = space_from(plan.space, "space")
     for key in plan.budget.keys() & space.keys():
         raise UserError(f"space: {key} is the budget of the trials, which is the same for all")
     for settings in corners(space):
-        complete_for(compose([plan.recipe], settings | plan.budget), shape)
+        recipe = complete_for(compose([plan.recipe], settings | plan.budget), splits.train.shape)
+        check_labels(recipe, splits)
+        check_batches(recipe, min(recipe.data.limit or len(splits.train), len(splits.train)))
     return space
 
 
@@ -225,7 +229,7 @@ def _claim(folder: Path, plan: Plan, store: str) -> None:
         if not path.exists():
             write_text(path, text)
         elif path.read_text("utf-8") != text:
-            raise UserError(f"{folder} holds another search (see {path}): choose another --out")
+            raise UserError(f"{folder} holds another search (see {path}): choose another --out, or remove it")
 
 
 def _results(
