@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -112,8 +113,11 @@ def check_compiler(device: torch.device) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what went wrong; a compiler's error stands within PyTorch's."""
-    return str(getattr(error, "inner_exception", error)).partition("\n")[0].rstrip(".")
+    """The first line of what went wrong, a compiler's error standing within PyTorch's, and where."""
+    reason = str(getattr(error, "inner_exception", error)).partition("\n")[0].rstrip(".")
+    if not (stack := getattr(error, "real_stack", None)):  # of what was traced
+        return reason
+    return f"{reason}, in {stack[-1].name}, {Path(stack[-1].filename).name}:{stack[-1].lineno}"
 
 
 def _hooks(parameter: nn.Parameter) -> bool:
