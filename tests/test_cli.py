@@ -17,7 +17,9 @@ import torch._inductor.config
 from PIL import Image
 
 from diabolo.cli import main
+from diabolo.data.images import Images
 from diabolo.data.splits import load
+from diabolo.evaluation.features import load_features
 from diabolo.files import read_tensors
 from diabolo.recipe import Data, from_yaml
 from diabolo.run import Run
@@ -135,6 +137,23 @@ def test_embed_writes_features_that_evaluate_reads(fitted: Path, tmp_path: Path)
     assert run("evaluate", out, "--out", tmp_path / "scores.json") == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["encoder"]["knn"]["accuracy"] > 0.5
+
+
+def test_what_is_embedded_is_scored_on_its_own_test_part(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = {n: rng.integers(0, 255, (k, 6, 6), dtype=np.uint8) for n, k in (("train", 90), ("test", 30))}
+    labels = {f"y_{n}": np.arange(len(x)) % 2 for n, x in pixels.items()}
+    np.savez(tmp_path / "rows.npz", **{f"x_{n}": x for n, x in pixels.items()}, **labels)
+    folder, out = tmp_path / "run", tmp_path / "z.npz"
+    assert run("fit", tmp_path / "rows.npz", "--method", "ae", "--no-evaluate", "--out", folder, *QUICK) == 0
+    assert run("embed", folder, tmp_path / "rows.npz", "-o", out) == 0
+    arrays = np.load(out, allow_pickle=False)
+    assert [tuple(row) for row in zip(arrays["names"][[0, -1]], arrays["parts"][[0, -1]], strict=True)] == [
+        ("train/0", "train"),
+        ("test/29", "test"),
+    ]
+    expected = Run.open(folder).embed(Images(torch.from_numpy(pixels["test"])[:, None]))
+    np.testing.assert_allclose(load_features(out).test.values, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_images_keep_the_names_of_their_rows_in_the_file(tmp_path: Path) -> None:

@@ -110,9 +110,32 @@ def test_words_as_labels_and_no_labels(tmp_path):
     assert load_features(tmp_path / "none.npz").targets == set()
 
 
+def test_rows_go_to_the_parts_that_are_named(tmp_path):
+    given = arrays(100, 0)
+    part = np.array(["train", "validation", "test", "train"] * 25)
+    np.savez(tmp_path / "z.npz", **given, parts=part)
+    features = load_features(tmp_path / "z.npz")
+    for name in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(features, name).values, given["features"][part == name])
+    np.savez(tmp_path / "z.npz", **given, parts=np.where(part == "validation", "labelled", part))
+    features = load_features(tmp_path / "z.npz")  # a tenth of what is labelled is for validation
+    rows = np.concatenate([features.train.values, features.validation.values])
+    assert sorted(rows.tolist()) == sorted(given["features"][part == "validation"].tolist())
+    np.testing.assert_array_equal(features.test.values, given["features"][part == "test"])
+    np.savez(tmp_path / "z.npz", **given, parts=np.full(100, "train"))
+    features = load_features(tmp_path / "z.npz")
+    assert (len(features.train), len(features.validation), len(features.test)) == (80, 10, 10)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"features": np.eye(9), "parts": np.full(9, "exam")}, "parts must name train, validation or test"),
+        ({"features": np.eye(9), "parts": np.full(8, "train")}, "parts must name train, validation or test"),
+        (
+            {"features": np.eye(9), "labels": np.arange(8), "parts": np.repeat(["train", "test"], [5, 4])},
+            "expected 9 integers or strings",
+        ),
         ({"x": np.eye(3)}, "it holds x; expected train_features"),
         ({"features": np.eye(9), "labels": np.arange(8)}, "expected 9 integers or strings"),
         ({"features": np.eye(9), "labels": np.eye(9)}, "expected 9 integers or strings"),

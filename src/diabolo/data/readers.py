@@ -75,6 +75,11 @@ class Parts:
         }
         return Parts(**parts, notes=self.notes)
 
+    def origins(self) -> NDArray[np.str_]:
+        """The part of each of all images, such as test, in the order of `present`."""
+        parts = self.present()
+        return np.repeat(list(parts), [len(part) for part in parts.values()])
+
     def together(self) -> Images:
         """All images in one, named, in the order of `present`; those of a part without labels get −1.
 

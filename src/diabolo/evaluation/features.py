@@ -26,6 +26,7 @@ HELD_OUT = 0.1  # share taken for validation, and for test, where the data does 
 # test image may excite it by thousands of its own deviations.
 FLOOR = 0.1
 PARTS = ("train", "validation", "test")
+LABELLED = "labelled"  # of a data set whose train has no labels
 Target = Literal["labels", "attributes", "quantities"]  # what a probe predicts
 FORMAT = (
     "expected train_features, train_labels, test_features, test_labels (and validation_features, "
@@ -194,14 +195,15 @@ def load_features(path: str | Path, *, seed: int = 0) -> Features:
 
     It holds `train_features` [N, D], `train_labels` [N], `test_features`, `test_labels`, and may hold
     `validation_features`, `validation_labels` (else a tenth of train is held out) and `classes`; or it holds
-    only `features` and `labels`, as `diabolo embed` writes them, and is split 80/10/10. With `classes`,
-    labels are positions in it; without, they are any integers or strings. −1 means no label: such rows are
-    left out. `train_attributes` [N, A] of 0 and 1, …, or `attributes`, may stand beside the labels, with
-    `attribute_names` [A]; and so may `train_quantities` [N, Q], …, finite real numbers, with `quantity_names`
-    [Q]. Raises `UserError` for anything else.
+    only `features` and `labels`, and is split 80/10/10, or as its `parts` [N] say, where these name train and
+    test, and maybe validation: so writes `diabolo embed`. Where they name labelled as well, this stands for
+    train. With `classes`, labels are positions in it; without, they are any integers or strings. −1 means no
+    label: such rows are left out. `train_attributes` [N, A] of 0 and 1, …, or `attributes`, may stand beside
+    the labels, with `attribute_names` [A]; and so may `train_quantities` [N, Q], …, finite real numbers, with
+    `quantity_names` [Q]. Raises `UserError` for anything else.
     """
     path = Path(path)
-    arrays = _read(path)
+    arrays = _apart(_read(path), path)
     if "features" in arrays:
         parts = {"all": _part(arrays, "", path)}
     elif {"train_features", "test_features"} <= arrays.keys():
@@ -261,6 +263,24 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             return dict(file)
     except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error):
         raise UserError(f"{path}: not an .npz file of plain arrays; {FORMAT}") from None
+
+
+def _apart(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """Cut the arrays of all examples into those of each part, where `parts` names train and test."""
+    parts = arrays.get("parts")
+    if parts is None or "features" not in arrays:
+        return arrays
+    if parts.shape != arrays["features"].shape[:1] or not {*parts.tolist()} <= {*PARTS, LABELLED}:
+        raise UserError(f"{path}: parts must name train, validation or test for each row of features")
+    found = {name: parts == name for name in (*PARTS, LABELLED)}
+    if found[LABELLED].any():
+        found["train"] = found[LABELLED]
+    columns = [key for key in ("features", "labels", *BESIDE) if key in arrays]
+    whole = all(arrays[key].shape[:1] == parts.shape for key in columns)  # else it is refused as it is
+    if not (whole and found["train"].any() and found["test"].any()):
+        return arrays
+    cut = {f"{n}_{key}": arrays[key][found[n]] for n in PARTS if found[n].any() for key in columns}
+    return cut | {key: of for key, of in arrays.items() if key not in columns}
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str, path: Path) -> Part:

@@ -54,7 +54,7 @@ def anomalies(
         run.method, train, images, samples=samples, neighbours=neighbours, seed=seed
     )
     labels = np.full(len(images), -1) if images.labels is None else images.labels.numpy()
-    names = np.array(images.names or [str(i) for i in range(len(images))])
+    names = np.array(images.names)
     arrays: Arrays = {
         **scores,
         "names": names,

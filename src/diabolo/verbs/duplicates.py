@@ -48,8 +48,7 @@ def duplicates(
     parts = _parts(run, data, show)
     images = parts.together()
     found = near_duplicates(run.embed(images, space), above, LISTED)
-    part_of = np.repeat(list(parts.present()), [len(part) for part in parts.present().values()])
-    names = np.array(images.names)
+    part_of, names = parts.origins(), np.array(images.names)
     arrays: Arrays = {**found._asdict(), "above": np.array(found.above), "names": names, "parts": part_of}
     _tell(found, names, part_of, show)
     picture = _picture(found, images, part_of) if pictured(run) else None

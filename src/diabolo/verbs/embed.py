@@ -8,6 +8,7 @@ import numpy as np
 
 from diabolo.allocator import spare_page_faults
 from diabolo.data.images import Images
+from diabolo.data.readers import Parts
 from diabolo.errors import UserError
 from diabolo.files import write_arrays
 from diabolo.run import Run
@@ -25,33 +26,34 @@ def embed(
 ) -> np.ndarray:
     """Embed every image of a data set, train first: float32 [N, D].
 
-    out: an `.npz` to write, with `features` [N, D], `labels` [N] (−1 where there is none), `names` [N],
-    `classes`, and where there are any `attributes` [N, A] and `attribute_names`, `quantities` [N, Q] and
-    `quantity_names`; `diabolo evaluate` reads it. Images are resized to what the run was trained on.
+    out: an `.npz` to write, with `features` [N, D], `labels` [N] (−1 where there is none), `names` [N] and
+    `parts` [N], such as test, `classes`, and where there are any `attributes` [N, A] and `attribute_names`,
+    `quantities` [N, Q] and `quantity_names`; `diabolo evaluate` reads it. Images are resized to what the run
+    was trained on.
     """
     show = Show(quiet)
     run = opened(run)
     spare_page_faults(run.device)
     if out is not None and Path(out).suffix != ".npz":
         raise UserError(f"{out}: the output is an array file: name it with .npz")
-    if not isinstance(data, Images):
-        data = parts_like(run, data, show).together()
-    features = run.embed(data, space)
+    parts = Parts(data) if isinstance(data, Images) else parts_like(run, data, show)
+    images = parts.together()
+    features = run.embed(images, space)
     if out is not None:
-        labels = np.full(len(data), -1) if data.labels is None else data.labels.numpy()
-        names = data.names or tuple(str(i) for i in range(len(data)))
+        labels = np.full(len(images), -1) if images.labels is None else images.labels.numpy()
         arrays = {
             "features": features,
             "labels": labels,
-            "names": np.array(names),
-            "classes": np.array(data.classes, dtype=str),
+            "names": np.array(images.names),
+            "parts": parts.origins(),
+            "classes": np.array(images.classes, dtype=str),
         }
-        if data.attributes is not None:
-            arrays["attributes"] = data.attributes.numpy()
-            arrays["attribute_names"] = np.array(data.attribute_names)
-        if data.quantities is not None:
-            arrays["quantities"] = data.quantities.numpy()
-            arrays["quantity_names"] = np.array(data.quantity_names)
+        if images.attributes is not None:
+            arrays["attributes"] = images.attributes.numpy()
+            arrays["attribute_names"] = np.array(images.attribute_names)
+        if images.quantities is not None:
+            arrays["quantities"] = images.quantities.numpy()
+            arrays["quantity_names"] = np.array(images.quantity_names)
         write_arrays(Path(out), arrays)
         show.note(f"{len(features):,} × {features.shape[1]} features → {out}")
     return features

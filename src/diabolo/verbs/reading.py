@@ -77,15 +77,16 @@ def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
 
 
 def images_of(run: Run, data: Looked, show: Show) -> Images:
-    """The images to look at: those given, or the run's own test images.
+    """The images to look at, named: those given, or the run's own test images.
 
     data: `Images`; the test part of `Splits`; or a data set's name or path, of which the test part is taken
     where it brings one, else every image.
     """
     if data is None or isinstance(data, Splits):
-        images = splits_of(run, data).test
+        splits = splits_of(run, data)
+        images = Parts(splits.train, test=splits.test).named().present()["test"]
     elif isinstance(data, Images):
-        images = data
+        images = Parts(data).named().train
     else:
         parts = parts_like(run, data, show)
         images = parts.test or parts.together()
