@@ -33,6 +33,7 @@ from diabolo.views.sets import view_set
 
 Spec = dict[str, Any]  # {"name": …, setting: …}, complete
 Positive = Annotated[int, Gt(0)]
+Side = Annotated[int, Gt(0), Le(4096)]  # pixels
 Share = Annotated[float, Gt(0), Lt(1)]
 ViewSet = Literal["none", "simclr", "simvae"]
 
@@ -49,9 +50,7 @@ class Data:
     validation: Share = 0.1  # held out of train: every choice is made on it
     test: Share = 0.1  # held out where the data brings no test part
     split_seed: int = 0
-    size: Annotated[int, Gt(0), Le(4096)] | None = (
-        None  # side to resize to, pixels; mixed sizes become 64 when none is given
-    )
+    size: Side | None = None  # to resize to; mixed sizes become 64 when none is given
     colour: Literal["as-is", "grey", "rgb"] = "as-is"
     strict: bool = False  # refuse unreadable files instead of skipping them
     without: tuple[str, ...] = ()  # classes that train and validation go without, and test keeps

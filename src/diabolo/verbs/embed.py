@@ -10,7 +10,7 @@ from diabolo.allocator import spare_page_faults
 from diabolo.data.images import Images
 from diabolo.data.readers import Parts
 from diabolo.errors import UserError
-from diabolo.files import write_arrays
+from diabolo.files import check_file, write_arrays
 from diabolo.run import Run
 from diabolo.verbs.console import Show
 from diabolo.verbs.reading import opened, parts_like
@@ -36,6 +36,8 @@ def embed(
     spare_page_faults(run.device)
     if out is not None and Path(out).suffix != ".npz":
         raise UserError(f"{out}: the output is an array file: name it with .npz")
+    if out is not None:
+        check_file(Path(out))
     parts = Parts(data) if isinstance(data, Images) else parts_like(run, data, show)
     images = parts.together()
     features = run.embed(images, space)
