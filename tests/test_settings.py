@@ -9,14 +9,14 @@ import yaml
 
 from diabolo.cli import main
 from diabolo.recipe import Data, Evaluation, Recipe, Training, Views, complete_for, compose
-from diabolo.verbs.settings import PLACES, settings
+from diabolo.verbs.settings import PLACES, SECTIONS, settings
 
 DOCS = Path(__file__).parents[1] / "docs" / "recipe.md"
 
 
 def test_all_components_are_listed_under_the_key_that_names_them() -> None:
     listed = {line.partition(":")[0]: line for line in settings().replace("\n    ", " ").splitlines()}
-    assert listed.keys() == PLACES.keys()
+    assert listed.keys() == PLACES.keys() | SECTIONS.keys()
     for place, table in PLACES.items():
         assert listed[place].partition(": ")[2].split(", ") == list(table.entries)
 
@@ -34,6 +34,20 @@ def test_a_key_says_what_each_of_its_names_is(place: str) -> None:
     said = dict(line.split("  ", 1) for line in settings(place).splitlines())
     expected = {name: entry.summary for name, entry in PLACES[place].entries.items()}
     assert {name: about.strip() for name, about in said.items()} == expected
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_describes_each_of_its_keys(section: str) -> None:
+    about, _, _ = settings(section).partition(f"\n    {section}.")
+    found = dict(re.findall(rf"^ +{section}\.(\w+)  +.*?  +(\S.*)$", settings(section), re.MULTILINE))
+    for field in dataclasses.fields(SECTIONS[section]):
+        assert re.search(rf"\b{field.name}\b", about) or field.name == "colour"  # which is what it takes
+        if field.default is not dataclasses.MISSING:
+            default = yaml.safe_load(found[field.name])
+            assert (tuple(default) if isinstance(default, list) else default) == field.default
+        else:
+            assert found[field.name] == "required"
+    assert settings(f"{section}.x") == settings(section)
 
 
 @pytest.mark.parametrize("method", ["vae", "simvae", "simclr", "dino"])

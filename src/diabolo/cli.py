@@ -422,7 +422,7 @@ def methods() -> None:
 def settings(
     name: Annotated[
         str | None,
-        typer.Argument(help="A method, encoder, view, …, or a key that takes one; without it, all."),
+        typer.Argument(help="A section (training), a key (encoder), or a component (vae)."),
     ] = None,
 ) -> None:
     """Show what a recipe can name, and what each of it can be set to."""

@@ -33,7 +33,6 @@ from diabolo.views.sets import view_set
 
 Spec = dict[str, Any]  # {"name": …, setting: …}, complete
 Positive = Annotated[int, Gt(0)]
-Side = Annotated[int, Gt(0), Le(4096)]  # pixels
 Share = Annotated[float, Gt(0), Lt(1)]
 ViewSet = Literal["none", "simclr", "simvae"]
 
@@ -43,19 +42,29 @@ LEGIBLE = 80  # characters of a difference; a longer one is only named
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Which images, and how they are split. The split does not change with the run's seed."""
+    """Which images, and how they are split.
 
-    name: str  # a name of the catalog, or a path
-    limit: Positive | None = None  # use only so many training images
-    validation: Share = 0.1  # held out of train: every choice is made on it
-    test: Share = 0.1  # held out where the data brings no test part
+    name: of a data set, or a path. limit: use only so many training images.
+    validation: the share held out of train, on which every choice is made. test: likewise, where the data
+    bring no test part. split_seed: of the split, which does not change with the run's seed.
+    size: the side to resize to, in pixels; images of several sizes become 64 when none is given.
+    strict: refuse unreadable files instead of skipping them.
+    without: classes that train and validation go without, and test keeps.
+    resident: pixels in memory, or else on disk; null: in memory where a quarter of it holds them.
+    normalise: the network standardises each channel by train's mean and deviation.
+    """
+
+    name: str
+    limit: Positive | None = None
+    validation: Share = 0.1
+    test: Share = 0.1
     split_seed: int = 0
-    size: Side | None = None  # to resize to; mixed sizes become 64 when none is given
+    size: Annotated[int, Gt(0), Le(4096)] | None = None
     colour: Literal["as-is", "grey", "rgb"] = "as-is"
-    strict: bool = False  # refuse unreadable files instead of skipping them
-    without: tuple[str, ...] = ()  # classes that train and validation go without, and test keeps
-    resident: bool | None = None  # pixels in memory, not on disk; None: where a quarter of it holds them
-    normalise: bool = True  # the network standardises each channel by train's mean and deviation
+    strict: bool = False
+    without: tuple[str, ...] = ()
+    resident: bool | None = None
+    normalise: bool = True
 
     @property
     def stem(self) -> str:
@@ -65,7 +74,10 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """How many views of an example, and through which augmentations."""
+    """The views of an example.
+
+    count: how many. transforms: the augmentations, in their order, or the name of a set of them.
+    """
 
     count: Positive = 1
     transforms: ViewSet | list[Annotated[Spec, VIEWS]] = "none"
@@ -73,33 +85,46 @@ class Views:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The budget, and how the step is computed."""
+    """The budget, and how the step is computed.
 
-    epochs: Annotated[int, Ge(0)] = 20  # 0: leave the encoder as it was initialised
-    batch_size: Positive = 128  # examples, over all processes
-    accumulate: Positive = 1  # batches per optimiser step
-    lr_batch: Positive | None = None  # what optimiser.lr is for: another batch scales it and the warm-up
-    clip: Annotated[float, Gt(0)] | None = None  # largest norm of the gradient
-    precision: Literal["float32", "bf16", "auto"] = "float32"  # auto: by a trial; a run's recipe says
-    compile: bool | Literal["graphs"] = False  # graphs: on CUDA, replayed without launches from Python
+    epochs: passes over the training images; 0 leaves the encoder as it was initialised.
+    batch_size: examples, over all processes. accumulate: batches of an optimiser step.
+    lr_batch: the batch that optimiser.lr is for: another one scales the rate and the warm-up.
+    clip: the largest norm of the gradient. precision: auto takes turns for a second, and keeps the faster.
+    compile: make one graph of a step; graphs: on CUDA, replayed without launches from Python.
+    channels_last: the layout of images in memory. log_every: steps. checkpoint_every: seconds.
+    """
+
+    epochs: Annotated[int, Ge(0)] = 20
+    batch_size: Positive = 128
+    accumulate: Positive = 1
+    lr_batch: Positive | None = None
+    clip: Annotated[float, Gt(0)] | None = None
+    precision: Literal["float32", "bf16", "auto"] = "float32"
+    compile: bool | Literal["graphs"] = False
     channels_last: bool = True
-    log_every: Positive = 50  # steps
-    checkpoint_every: Annotated[float, Ge(0)] = 30.0  # seconds
+    log_every: Positive = 50
+    checkpoint_every: Annotated[float, Ge(0)] = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How the representation is scored."""
+    """How the representation is scored.
 
-    space: str | None = None  # "h", "z" or "map"; None: the method's own
-    also: tuple[str, ...] = ()  # further spaces to score
-    probes: list[Annotated[Spec, PROBES]] | None = None  # None: linear, MLP and kNN where there are labels
-    measures: list[Annotated[Spec, MEASURES]] | None = None  # of the method itself, beside the probes
-    live: Annotated[int, Ge(0)] | None = (
-        None  # epochs between points of the live curve; None: about 20 points
-    )
-    references: bool = True  # raw pixels, PCA and the random encoder beside it
-    supervised: bool = False  # beside these the same encoder trained with labels, which takes as long again
+    space: h, z or map; null: the method's own. also: further spaces to score.
+    probes: on frozen features; null: linear, MLP and kNN where there are labels. measures: of the method.
+    live: epochs between points of the live curve; null: about 20 points.
+    references: raw pixels, PCA and the random encoder beside it. supervised: beside these the same encoder
+    trained with labels, which takes as long again.
+    """
+
+    space: str | None = None
+    also: tuple[str, ...] = ()
+    probes: list[Annotated[Spec, PROBES]] | None = None
+    measures: list[Annotated[Spec, MEASURES]] | None = None
+    live: Annotated[int, Ge(0)] | None = None
+    references: bool = True
+    supervised: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

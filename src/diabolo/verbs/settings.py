@@ -11,6 +11,7 @@ import yaml
 
 from diabolo.components import Table, items_table_of, parts_of, settings_of, table_of
 from diabolo.errors import unknown
+from diabolo.recipe import Data, Evaluation, Training, Views
 from diabolo.tables import (
     DECODERS,
     ENCODERS,
@@ -38,39 +39,57 @@ PLACES = {  # the key that names a component; of one of a list, NAME stands behi
     "evaluation.probes": PROBES,
     "evaluation.measures": MEASURES,
 }
+SECTIONS = {
+    "data": Data,
+    "views": Views,
+    "local_views": Views,
+    "training": Training,
+    "evaluation": Evaluation,
+}
 LISTS = ("method.penalties", "views.transforms", "evaluation.probes", "evaluation.measures")
 BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}  # attributes of `annotated_types`
 WIDTH = 100  # of the text
 
 
 def settings(name: str | None = None) -> str:
-    """The names that each key of a recipe takes; of such a key, what each name is; of a name, its settings.
+    """What a recipe can name and set; of a section of it, its keys; of a key that names a component, what
+    each name is; of a component, its settings.
 
-    Raises `UserError` for what is neither.
+    Raises `UserError` for what is none of these.
     """
     if name is None:
-        names = (f"{place}: {', '.join(table.entries)}" for place, table in PLACES.items())
+        known = {place: list(table.entries) for place, table in PLACES.items()}
+        known |= {section: list(settings_of(of)) for section, of in SECTIONS.items()}
+        names = (f"{key}: {', '.join(of)}" for key, of in known.items())
         return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in names)
     if name in PLACES:
         entries = PLACES[name].entries
         width = max(map(len, entries))
         return "\n".join(f"{known:<{width}}  {entry.summary}" for known, entry in entries.items())
-    found = [_shown(place, table, name) for place, table in PLACES.items() if name in table.entries]
+    section = name.partition(".")[0]  # of training.precision, all of training
+    if section in SECTIONS:
+        return _shown(section, section, SECTIONS[section], {})
+    found = [_component(place, table, name) for place, table in PLACES.items() if name in table.entries]
     if not found:
-        raise unknown("component", name, {known for table in PLACES.values() for known in table.entries})
+        components = {known for table in PLACES.values() for known in table.entries}
+        raise unknown("component", name, components | SECTIONS.keys())
     return "\n\n".join(found)
 
 
-def _shown(place: str, table: Table, name: str) -> str:
-    """Name and summary, the docstring, and a line for each setting: key, what it takes, its default."""
-    entry, constructor = table[name], table.load(name)
+def _component(place: str, table: Table, name: str) -> str:
+    entry = table[name]
+    head = f"{place}: {name}" if place in LISTS else f"{place}={name}"
     prefix = f"{place}.{name}" if place in LISTS else place
-    rows = list(_rows(prefix, constructor, entry.settings))
+    return _shown(f"{head}  {entry.summary}", prefix, table.load(name), entry.settings)
+
+
+def _shown(head: str, prefix: str, constructor: Callable[..., Any], own: Any) -> str:
+    """A heading, the docstring, and a line for each setting: key, what it takes, its default."""
+    rows = list(_rows(prefix, constructor, own))
     widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
     lines = [f"    {key:<{widths[0]}}  {takes:<{widths[1]}}  {default}" for key, takes, default in rows]
     about = textwrap.indent(inspect.getdoc(constructor) or "", "    ")
-    head = f"{place}: {name}" if place in LISTS else f"{place}={name}"
-    return "\n\n".join([f"{head}  {entry.summary}", about, "\n".join(lines) or "    It has no settings."])
+    return "\n\n".join([head, about, "\n".join(lines) or "    It has no settings."])
 
 
 def _rows(prefix: str, constructor: Callable[..., Any], own: Any) -> Iterator[tuple[str, str, str]]:
@@ -92,9 +111,10 @@ def in_words(annotation: Any) -> str:
     """What a setting takes: "float > 0", "linear | mlp", "a prior", "int or null"."""
     if table := table_of(annotation):
         return f"a {table.kind}"
-    if table := items_table_of(annotation):
-        return f"a list, each a {table.kind}"
     parts = parts_of(annotation)
+    if table := items_table_of(annotation):
+        others = [in_words(part) for part in parts if get_origin(part) is Literal]
+        return " or ".join([*others, f"a list, each a {table.kind}"])
     if len(parts) > 1:
         return " or ".join(in_words(part) for part in parts)
     if get_origin(annotation) is Literal:
