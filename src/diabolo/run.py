@@ -26,6 +26,7 @@ from uuid import uuid4
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from diabolo.data.arrays import to_pixels
 from diabolo.data.images import Images
@@ -169,7 +170,13 @@ class Run:
             images = Images(to_pixels(images, "embed"))
         if images.shape != self.facts.shape:
             raise UserError(f"this run takes examples of shape {self.facts.shape}, not {images.shape}")
-        return extract(lambda x: self.method.represent(x, space or self.space), images, device=self.device)
+        with tqdm(total=len(images), desc="embedding", delay=1, disable=None, leave=False) as show:
+
+            def represent(x: torch.Tensor) -> torch.Tensor:
+                show.update(len(x))
+                return self.method.represent(x, space or self.space)
+
+            return extract(represent, images, device=self.device)
 
     @property
     def scores(self) -> dict[str, Any]:
