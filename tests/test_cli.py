@@ -139,7 +139,9 @@ def test_embed_writes_features_that_evaluate_reads(fitted: Path, tmp_path: Path)
     assert scores["encoder"]["knn"]["accuracy"] > 0.5
 
 
-def test_what_is_embedded_is_scored_on_its_own_test_part(tmp_path: Path) -> None:
+def test_what_is_embedded_is_scored_on_its_own_test_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(0)
     pixels = {n: rng.integers(0, 255, (k, 6, 6), dtype=np.uint8) for n, k in (("train", 90), ("test", 30))}
     labels = {f"y_{n}": np.arange(len(x)) % 2 for n, x in pixels.items()}
@@ -154,6 +156,8 @@ def test_what_is_embedded_is_scored_on_its_own_test_part(tmp_path: Path) -> None
     ]
     expected = Run.open(folder).embed(Images(torch.from_numpy(pixels["test"])[:, None]))
     np.testing.assert_allclose(load_features(out).test.values, expected, rtol=1e-5, atol=1e-6)
+    assert run("evaluate", out, "--probe", "knn") == 0
+    assert "z.npz: 81 examples to fit on, 9 to choose by, 30 to test on" in capsys.readouterr().err
 
 
 def test_images_keep_the_names_of_their_rows_in_the_file(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def from_outside(
         raise UserError("features are scored on what they were made of: leave --data out")
     features = what if isinstance(what, Features) else load_features(what)
     title = "features" if isinstance(what, Features) else Path(what).name
+    sizes = [len(part) for part in (features.train, features.validation, features.test)]
+    show.note("{}: {:,} examples to fit on, {:,} to choose by, {:,} to test on".format(title, *sizes))
     return Outside(title, features.targets, lambda: features)
 
 
