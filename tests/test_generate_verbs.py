@@ -187,6 +187,25 @@ def test_anomalies_finds_the_class_that_was_held_out(splits, tmp_path, written, 
         diabolo.anomalies(run, quiet=True)
 
 
+def test_without_the_class_that_was_left_out_images_are_scored_alone(tmp_path, splits):
+    settings = ("data.without=[3]",)
+    run = diabolo.fit(
+        "digits", "ae", epochs=1, out=tmp_path / "run", evaluate=False, quiet=True, settings=settings
+    )
+    pixels = splits.test.pixels[:20]
+    labels = torch.arange(20) % 2
+    for images in (
+        Images(pixels),
+        Images(pixels, labels, ("cat", "dog")),
+        Images(pixels, torch.full((20,), 3), tuple("0123456789")),
+    ):
+        arrays = diabolo.anomalies(run, images, out=tmp_path, quiet=True)
+        assert {"reconstruction", "knn"} < set(arrays)
+        assert not [name for name in arrays if name.startswith("auroc")]
+    mixed = Images(pixels, 3 * labels, tuple("0123456789"))
+    assert "auroc_knn" in diabolo.anomalies(run, mixed, out=tmp_path, quiet=True)
+
+
 def test_scores_that_do_not_exist_are_named_with_their_reason(tmp_path, capsys):
     run = train(tmp_path, "ae", epochs=1)
     arrays = diabolo.anomalies(run)

@@ -36,8 +36,8 @@ def anomalies(
 ) -> Arrays:
     """Score how unlike the run's train images each image is; more is stranger.
 
-    held_out: classes of the data that training did not see, by default the recipe's `data.without`; the
-    AUROC says how well each score finds them.
+    held_out: classes of the data that training did not see, by default those of the recipe's `data.without`
+    that the data have beside others; the AUROC says how well each score finds them.
     samples: draws behind −log p. neighbours: train images behind the distance.
 
     Arrays: of `reconstruction`, `nll` and `knn` (see `diabolo.evaluation.anomaly.anomaly_scores`) those that
@@ -48,7 +48,7 @@ def anomalies(
     run, show = opened(run), Show(quiet)
     folder = folder_for(run, out)
     images, train = images_of(run, data, show), splits_of(run, data).train
-    held_out = held_out or run.recipe.data.without
+    held_out = held_out or _left_out(run, images)
     left_out = held_out_labels(held_out, images, train)
     scores, missing = anomaly_scores(
         run.method, train, images, samples=samples, neighbours=neighbours, seed=seed
@@ -71,6 +71,16 @@ def anomalies(
     arrays |= {f"auroc_{name}": np.array(value) for name, value in found.items()}
     picture = reconstructions(_rows(run, images, scores, found)) if pictured(run) else None
     return write(folder, "anomalies", arrays, picture, show)
+
+
+def _left_out(run: Run, images: Images) -> Sequence[str]:
+    """The classes that training went without, where the images are of these and of others."""
+    if images.labels is None:
+        return ()
+    names = [name for name in run.recipe.data.without if name in images.classes]
+    known = images.labels[images.labels >= 0].numpy()
+    strange = np.isin(known, [images.classes.index(name) for name in names])
+    return names if strange.any() and not strange.all() else ()
 
 
 def _rows(run: Run, images: Images, scores: dict[str, Array], found: dict[str, float]) -> dict[str, Array]:
