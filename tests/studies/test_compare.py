@@ -149,6 +149,15 @@ def test_another_comparison_does_not_take_its_folder(folder: Path) -> None:
         diabolo.compare("digits", ["ae", "simclr"], epochs=2, settings=SMALL, out=folder, quiet=True)
 
 
+def test_a_method_with_an_encoder_of_its_own_is_said_to_have_one(tmp_path: Path) -> None:
+    settings = {"training.batch_size": 256, "evaluation.measures": [], "evaluation.probes": ["knn"]}
+    options = {"seeds": 1, "epochs": 1, "settings": settings, "out": tmp_path / "c", "quiet": True}
+    diabolo.compare("digits", ["ae", "vae", "linear-ae"], **options)
+    page = (tmp_path / "c" / "comparison.html").read_text("utf-8")
+    assert "linear-ae has another encoder than ae, and is not judged by the untrained one." in page
+    assert "vae has another encoder" not in page
+
+
 def test_what_cannot_be_trained_takes_no_folder(tmp_path: Path) -> None:
     out = tmp_path / "c"
     options = {"seeds": 1, "epochs": 1, "out": out, "quiet": True}

@@ -228,9 +228,20 @@ def _protocol(study: Study) -> dict[str, Any]:
     return study.shared | {"training.epochs": epochs if len(different) > 1 else different.pop()}
 
 
+def _of_other_encoders(study: Study) -> list[str]:
+    """A sentence for each method whose encoder, and so whose untrained twin, is not that of the first."""
+    encoders = {name: study.recipe(Job(name, 0), {}).encoder for name in study.rows}
+    first = next(iter(encoders))
+    others = [name for name, encoder in encoders.items() if encoder != encoders[first]]
+    return [
+        f"{name} has another encoder than {first}, and is not judged by the untrained one." for name in others
+    ]
+
+
 def _verdict(study: Study, table: StudyTable) -> list[str]:
     """What failed; the best method of each column, and which the seeds cannot tell from it."""
     sentences = [f"Failed: {sentence}." for sentence in table.failed]
+    sentences += _of_other_encoders(study)
     sentences += [f"{sentence}." for sentence in table.unreached]
     for key in study.columns:
         column = COLUMNS[key]
