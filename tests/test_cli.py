@@ -392,6 +392,12 @@ def test_a_collapsed_vae_is_called_so_without_labels(tmp_path: Path) -> None:
     assert scores["verdict"][0].startswith("collapsed: none of 8 units")
 
 
+def test_a_masked_autoencoder_of_tiny_images_needs_no_settings(tmp_path: Path) -> None:
+    quick = ("--epochs", "1", "--limit", "128", "--no-evaluate", "--out", tmp_path / "run")
+    assert run("fit", "digits", "--method", "mae", *quick) == 0
+    assert Run.open(tmp_path / "run").method.encoder.network.patch == 2
+
+
 def test_vectors_train_too(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.savez(

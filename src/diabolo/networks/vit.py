@@ -21,7 +21,7 @@ class ViT(nn.Module):
     patches tile them; their positions then span the same square.
 
     patch: side of a patch, pixels; None for the largest that tiles the image, is at most 16, and leaves at
-    least 7 along each side: 4 for 28 and 32, 8 for 64, 12 for 96, 16 for 224.
+    least 7 along each side: 4 for 28 and 32, 8 for 64, 12 for 96, 16 for 224; of smaller images 2.
     """
 
     def __init__(
@@ -78,5 +78,5 @@ def patchify(x: Tensor, patch: int) -> Tensor:
 
 
 def _default_patch(size: Size) -> int:
-    largest = min(LARGEST_PATCH, min(size) // FEWEST_PATCHES)
+    largest = max(2, min(LARGEST_PATCH, min(size) // FEWEST_PATCHES))
     return next((side for side in range(largest, 1, -1) if gcd(*size) % side == 0), 1)
