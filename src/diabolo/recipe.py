@@ -48,6 +48,7 @@ class Data:
     validation: the share held out of train, on which every choice is made. test: likewise, where the data
     bring no test part. split_seed: of the split, which does not change with the run's seed.
     size: the side to resize to, in pixels; images of several sizes become 64 when none is given.
+    colour: as the images have it, or made grey or rgb.
     strict: refuse unreadable files instead of skipping them.
     without: classes that train and validation go without, and test keeps.
     resident: pixels in memory, or else on disk; null: in memory where a quarter of it holds them.

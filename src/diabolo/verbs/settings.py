@@ -62,8 +62,9 @@ def settings(name: str | None = None) -> str:
         known |= {section: list(settings_of(of)) for section, of in SECTIONS.items()}
         names = (f"{key}: {', '.join(of)}" for key, of in known.items())
         return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in names)
-    if name in PLACES:
-        entries = PLACES[name].entries
+    key = next((place for place in PLACES if name in (place, place.rpartition(".")[2])), None)
+    if key is not None:  # such as method.prior, or prior
+        entries = PLACES[key].entries
         width = max(map(len, entries))
         return "\n".join(f"{known:<{width}}  {entry.summary}" for known, entry in entries.items())
     section = name.partition(".")[0]  # of training.precision, all of training
