@@ -299,6 +299,7 @@ def compare(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Training time of every run in place of epochs: 20m.")
     ] = None,
+    limit: Annotated[int | None, typer.Option(help="So many training images, of every run.")] = None,
     views: Annotated[
         Literal["none", "simclr", "simvae", "own"] | None,
         typer.Option(help="The same augmentations for all, or each method's own."),
@@ -317,6 +318,7 @@ def compare(
         seeds=seeds,
         epochs=epochs,
         budget=budget,
+        limit=limit,
         views=views,
         settings=settings or (),
         out=out,

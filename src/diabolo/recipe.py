@@ -16,6 +16,7 @@ import yaml
 from annotated_types import Ge, Gt, Le, Lt
 
 from diabolo.components import complete, given_to, merge
+from diabolo.differences import first_difference
 from diabolo.errors import UserError
 from diabolo.shelf import Shelf, parse
 from diabolo.tables import (
@@ -37,7 +38,6 @@ Share = Annotated[float, Gt(0), Lt(1)]
 ViewSet = Literal["none", "simclr", "simvae"]
 
 RECIPES = Shelf("recipe", "recipes")
-LEGIBLE = 80  # characters of a difference; a longer one is only named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +248,7 @@ def difference(old: Recipe, new: Recipe) -> str | None:
     How often a run is saved is no difference.
     """
     training = replace(old.training, checkpoint_every=new.training.checkpoint_every)
-    return _difference(replace(old, training=training).to_dict(), new.to_dict())
+    return first_difference(replace(old, training=training).to_dict(), new.to_dict())
 
 
 def departs(kept: Recipe, asked: Recipe, shape: tuple[int, ...] | None, scored: bool = True) -> str | None:
@@ -314,14 +314,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
-
-
-def _difference(old: Any, new: Any, where: str = "") -> str | None:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        keys = [*old, *(key for key in new if key not in old)]
-        found = (_difference(old.get(k), new.get(k), f"{where}.{k}" if where else k) for k in keys)
-        return next((text for text in found if text), None)
-    if old == new:
-        return None
-    text = f"{where} = {old!r}, not {new!r}"
-    return text if len(text) <= LEGIBLE else f"another {where}"

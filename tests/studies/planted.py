@@ -36,13 +36,14 @@ def plant(folder: Path, row: str, knn: list[float], mse: list[float], references
     store = Store(folder)
     for seed, (accuracy, error) in enumerate(zip(knn, mse, strict=True)):
         entry = {
+            "width": 64,
             "test_size": 1000,
             "knn": {"accuracy": accuracy},
             "measures": {"reconstruction": {"mse": error}},
         }
         scores: dict[str, Any] = {"encoder": entry, "verdict": []}
         if references:
-            scores["random"] = {"knn": {"accuracy": 0.5}, "test_size": 1000}
+            scores["random"] = {"knn": {"accuracy": 0.5}, "width": 64, "test_size": 1000}
         write_json(
             folder / f"{Job(row, seed).name}.json",
             {

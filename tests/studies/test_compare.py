@@ -1,5 +1,6 @@
 """Comparing methods: one protocol for all, nothing run twice, and a page that can be read by itself."""
 
+import html
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ import yaml
 
 import diabolo
 from diabolo.cli import main
+from diabolo.components import merge
 from diabolo.errors import UserError
 from diabolo.run import Run
 from diabolo.studies.columns import COLUMNS
@@ -70,12 +72,14 @@ def test_the_methods_are_shown_side_by_side_on_the_same_images(folder: Path) -> 
     np.testing.assert_array_equal(ae.neighbours.images, simclr.neighbours.images)
     assert len(ae.plane) == len(simclr.plane) == len(sides.labels) == 360
     assert ae.reconstructions.shape == sides.images.shape
-    assert simclr.reconstructions is None
+    assert simclr.reconstructions.shape == sides.images.shape  # by the decoder that its score was read with
+    assert (ae.lent, simclr.lent) == (False, True)
     text = (folder / "comparison.html").read_text("utf-8")
+    assert "of simclr one that was trained afterwards" in text
     shown = re.findall(r'<section id="(.*?)"', text)
     assert shown == ["scores", "curves", "reconstructions", "latents", "neighbours", "recipe"]
     names = re.findall(r"<h3>(.*?)</h3>", text) + re.findall(r"<figcaption><b>(.*?)</b>", text)
-    assert names == ["ae", "simclr"] * 2
+    assert names == ["ae", "simclr"] * 3  # neighbours, what of the protocol is each one's own, planes
 
 
 def test_without_the_runs_the_page_is_written_from_the_results(folder: Path, tmp_path: Path) -> None:
@@ -107,6 +111,16 @@ def verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
 def test_named_beside_the_best_is_what_the_seeds_cannot_tell_from_it(verdict) -> None:
     # simvae is surely behind vae, and yet 2 ± 12 points behind ae
     assert "kNN %: ae leads with 90.0; 3 seeds cannot tell it from vae, simvae." in verdict()
+
+
+def test_a_leader_behind_its_own_untrained_encoder_is_said_to_be(verdict, tmp_path: Path) -> None:
+    plant(tmp_path / "results", "ae", [0.90] * 3, [0.01] * 3, references=True)
+    for path in (tmp_path / "results").glob("ae-*.json"):
+        values = json.loads(path.read_text())
+        values["scores"]["random"]["knn"]["accuracy"] = 0.91
+        path.write_text(json.dumps(values))
+    ae, *_ = [sentence for sentence in verdict() if "leads" in sentence]
+    assert ae.startswith("kNN %: ae leads with 90.0, behind its own untrained encoder (91.0)")
 
 
 def test_nobody_leads_where_methods_do_not_compete(verdict, monkeypatch) -> None:
@@ -145,17 +159,34 @@ def test_started_again_it_redoes_nothing(folder: Path) -> None:
 
 
 def test_another_comparison_does_not_take_its_folder(folder: Path) -> None:
-    with pytest.raises(diabolo.UserError, match="holds another comparison"):
+    with pytest.raises(diabolo.UserError, match=r"holds another comparison .*training\.epochs = 1, not 2"):
         diabolo.compare("digits", ["ae", "simclr"], epochs=2, settings=SMALL, out=folder, quiet=True)
 
 
-def test_a_method_with_an_encoder_of_its_own_is_said_to_have_one(tmp_path: Path) -> None:
+def test_a_method_with_an_encoder_of_its_own_is_judged_by_that_one_untrained(tmp_path: Path) -> None:
     settings = {"training.batch_size": 256, "evaluation.measures": [], "evaluation.probes": ["knn"]}
     options = {"seeds": 1, "epochs": 1, "settings": settings, "out": tmp_path / "c", "quiet": True}
     diabolo.compare("digits", ["ae", "vae", "linear-ae"], **options)
     page = (tmp_path / "c" / "comparison.html").read_text("utf-8")
-    assert "linear-ae has another encoder than ae, and is not judged by the untrained one." in page
-    assert "vae has another encoder" not in page
+    assert re.findall(r'<th scope="row">(.*?)</th>', page) == [
+        *("ae", "vae", "linear-ae", "random encoder of ae", "random encoder of linear-ae"),
+        *("PCA to 60", "PCA to 32", "raw pixels"),  # 60: all that digits have
+    ]
+    assert "<dd>mlp, h of 256 (ae, vae); linear, h of 32 (linear-ae)</dd>" in page
+    results = {
+        name: json.loads((tmp_path / "c" / "results" / f"{name}-0.json").read_text())["scores"]
+        for name in ("ae", "vae", "linear-ae")
+    }
+    assert "random" not in results["vae"]
+    assert results["linear-ae"]["random"]["width"] == results["linear-ae"]["encoder"]["width"] == 32
+    assert results["linear-ae"]["random"] != results["ae"]["random"]
+
+
+def test_fewer_training_images_are_every_runs(tmp_path: Path, monkeypatch) -> None:
+    begun: list[Study] = []
+    monkeypatch.setattr(compare, "share", lambda study, *_: begun.append(study))
+    diabolo.compare("digits", ["ae", "vae"], limit=500, out=tmp_path, quiet=True)
+    assert {begun[0].recipe(job, {}).data.limit for job in begun[0].jobs()} == {500}
 
 
 def test_what_cannot_be_trained_takes_no_folder(tmp_path: Path) -> None:
@@ -193,11 +224,33 @@ def test_what_has_nothing_to_train_is_given_no_epochs_and_the_page_says_so(tmp_p
         for path in (tmp_path / "results").glob("*.yaml")
     }
     assert epochs == {"ae-0": 2, "random-0": 0}
-    assert "training.epochs:\n  ae: 2\n  random: 0\n" in (tmp_path / "comparison.html").read_text("utf-8")
+    protocol, own = protocol_on(tmp_path / "comparison.html")
+    assert "epochs" not in protocol["training"]
+    assert {name: of["training"] for name, of in own.items()} == {
+        "ae": {"epochs": 2},
+        "random": {"epochs": 0},
+    }
 
 
-def test_the_protocol_names_the_epochs_that_all_have(folder: Path) -> None:
-    assert "\ntraining.epochs: 1\n" in (folder / "comparison.html").read_text("utf-8")
+def protocol_on(page: Path) -> tuple[dict, dict[str, dict]]:
+    """What of the recipes the page says all rows share, and what is each one's own."""
+    section = page.read_text("utf-8").partition('<section id="recipe">')[2]
+    listings = [
+        html.unescape(re.sub("<.*?>", "", text)) for text in re.findall("(?s)<pre.*?>(.*?)</pre>", section)
+    ]
+    shared, *own = map(yaml.safe_load, listings)
+    return shared, dict(zip(re.findall("<h3>(.*?)</h3>", section), own, strict=True))
+
+
+def test_the_protocol_and_what_is_a_rows_own_are_its_recipe(folder: Path) -> None:
+    shared, own = protocol_on(folder / "comparison.html")
+    assert (shared["training"]["epochs"], shared["training"]["batch_size"]) == (1, 256)
+    assert shared["encoder"]["widths"] == [16]
+    assert own["simclr"]["views"] == {"count": 2}
+    for name, of in own.items():
+        recipe = yaml.safe_load((folder / "results" / f"{name}-1.yaml").read_text())
+        del recipe["seed"], recipe["evaluation"]["references"]
+        assert merge(shared, of) == recipe
 
 
 @pytest.mark.parametrize("settings", [{"method.latent": 16}, {"method": {"latent": 16}}])
@@ -217,6 +270,7 @@ def test_a_setting_of_the_methods_reaches_every_row(settings, tmp_path: Path, mo
         (["digitz", "--methods", "ae"], "digits"),
         (["digits", "--methods", "ae", "--set", "training.epoch=1"], "training.epochs"),
         (["digits", "--methods", "ae", "--set", "training.precision=auto"], "name float32 or bf16"),
+        (["digits", "--methods", "ae", "--limit", "0"], "data.limit"),
         (["digits", "--methods", "ae", "--set", "seed=5"], "say with --seeds how many"),
         (["digits", "--methods", "ae,simclr", "--set", "method=vae"], "name them all with --methods"),
         (["digits", "--methods", "ae,simclr", "--set", "method.name=vae"], "name them all with --methods"),

@@ -76,7 +76,7 @@ def test_what_no_row_reaches_is_told(tmp_path: Path) -> None:
     path = tmp_path / "good-0.json"
     values = json.loads(path.read_text())
     for name, accuracy in (("pixels", 0.96), ("pca", 0.94)):
-        values["scores"][name] = {"test_size": 1000, "knn": {"accuracy": accuracy}}
+        values["scores"][name] = {"width": 64, "test_size": 1000, "knn": {"accuracy": accuracy}}
     path.write_text(json.dumps(values))
     study = planted_study(seeds=1)
     assert table_of(study, Store(tmp_path).results(study)).unreached == ["No row reaches raw pixels in kNN %"]
@@ -94,6 +94,42 @@ def test_that_no_row_reaches_the_common_untrained_encoder_is_told(tmp_path: Path
     assert not table_of(other, Store(tmp_path).results(other)).unreached
 
 
+def test_of_several_untrained_encoders_each_row_is_held_against_its_own(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.60, 0.61, 0.62], [0.01] * 3, references=True)  # untrained: 50 %
+    plant(tmp_path, "bad", [0.55, 0.56, 0.57], [0.01] * 3, references=True)
+    for path in tmp_path.glob("bad-*.json"):
+        values = json.loads(path.read_text())
+        values["scores"]["random"]["knn"]["accuracy"] = 0.7
+        path.write_text(json.dumps(values))
+    rows = {"good": {"method": "vae"}, "bad": {"method": "ae", "settings": {"encoder": "conv"}}}
+    study = planted_study(rows=rows, references=["good", "bad"])
+    table = table_of(study, Store(tmp_path).results(study))
+    assert [line.name for line in table.lines if line.reference] == [
+        "random encoder of good",
+        "random encoder of bad",
+    ]
+    assert table.failed == ["bad is worse than the untrained encoder: kNN % 56.0 against 70.0"]
+    assert not table.unreached  # good is ahead of its own
+    for path in tmp_path.glob("good-*.json"):
+        values = json.loads(path.read_text())
+        values["scores"]["random"]["knn"]["accuracy"] = 0.65
+        path.write_text(json.dumps(values))
+    told = table_of(study, Store(tmp_path).results(study)).unreached
+    assert told == ["No row reaches its random encoder in kNN %"]
+
+
+def test_that_style_is_behind_the_untrained_encoder_is_told(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.95], [0.01], references=True)
+    path = tmp_path / "good-0.json"
+    values = json.loads(path.read_text())
+    for of, r2 in (("encoder", 0.3), ("random", 0.4)):
+        values["scores"][of].setdefault("measures", {})["style"] = {"mean": r2}
+    path.write_text(json.dumps(values))
+    study = planted_study(columns=["knn", "style"], rows={"good": {"method": "vae"}}, seeds=1)
+    told = table_of(study, Store(tmp_path).results(study)).unreached
+    assert told == ["No row reaches the random encoder in style R²"]
+
+
 def test_a_decoder_that_was_lent_is_told_beside_those_that_are_own(tmp_path: Path) -> None:
     study = planted_study(columns=["knn", "mse"], seeds=1)
     for row, decoder in (("good", "own"), ("bad", "ad hoc")):
@@ -102,8 +138,10 @@ def test_a_decoder_that_was_lent_is_told_beside_those_that_are_own(tmp_path: Pat
         values = json.loads(path.read_text())
         values["scores"]["encoder"]["measures"]["reconstruction"]["decoder"] = decoder
         path.write_text(json.dumps(values))
-    [lent] = table_of(study, Store(tmp_path).results(study)).lent
+    table = table_of(study, Store(tmp_path).results(study))
+    [lent] = table.lent
     assert lent.startswith("MSE × 10³ of bad: of a decoder trained afterwards")
+    assert (list(table.competing["knn"]), list(table.competing["mse"])) == (["good", "bad"], ["good"])
     assert f"{lent}." in section("a/study", study, Store(tmp_path))
     without = planted_study(columns=["knn"], seeds=1)
     assert not table_of(without, Store(tmp_path).results(without)).lent

@@ -1,7 +1,7 @@
 """The page of a comparison: one table over methods, in one HTML file that needs nothing else to be read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,12 +36,13 @@ class Side:
     """What one method makes of the same test images.
 
     plane: their representations in the plane, [n, 2]. neighbours: of some of them. reconstructions: of others
-    [m, C, H, W] in [0, 1], where the method has a decoder.
+    [m, C, H, W] in [0, 1], where there is a decoder. lent: it was trained afterwards.
     """
 
     plane: Array | None = None
     neighbours: Neighbours | None = None
     reconstructions: Array | None = None
+    lent: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Comparison:
     """Everything the page shows.
 
     verdict: sentences. summary: key facts, name → value. titles: of the columns. curves: kNN on validation by
-    images encoded, the seeds of a method together. protocol: as YAML. sides: the first run of each method
-    that is at hand.
+    images encoded, the seeds of a method together. protocol: what all rows share of their recipes, as YAML.
+    own: what is a row's own, by row. sides: the first run of each method that is at hand.
     """
 
     title: str
@@ -75,6 +76,7 @@ class Comparison:
     rows: Sequence[Row]
     curves: Mapping[str, Sequence[Series]]
     protocol: str
+    own: Mapping[str, str] = field(default_factory=dict)
     sides: Sides | None = None
 
 
@@ -104,6 +106,7 @@ def _sides(sides: Sides) -> dict[str, Any]:
         "neighbours": [(name, neighbour_rows(of)) for name, of in neighbours.items()],
         "labelled": any(of.labels is not None for of in neighbours.values()),
         "known": sides.known,
+        "lent": [name for name, side in sides.methods.items() if side.lent],
         "reconstructions": strips([("input", sides.images), *rebuilt])
         if rebuilt and sides.images is not None
         else [],

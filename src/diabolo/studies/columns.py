@@ -24,6 +24,11 @@ class Column:
     space: str = ""
 
     @property
+    def sign(self) -> int:
+        """1 where more is better, else −1."""
+        return 1 if self.rises else -1
+
+    @property
     def rebuilds(self) -> bool:
         """Whether it is of reconstructions, by the method's own decoder or by one that was lent."""
         return self.path[:2] == ("measures", "reconstruction")

@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import median
 
 from diabolo.evaluation.suite import representations
+from diabolo.studies.beside import REFERENCES
 from diabolo.studies.results import Result, Store
 from diabolo.studies.study import PICTURES, Job, Row, Settings, Study
-from diabolo.studies.table import REFERENCES, Judged, Line, StudyTable, table_of
+from diabolo.studies.table import Judged, Line, StudyTable, table_of
 from diabolo.tuning.criteria import CRITERIA, Criterion
 
 COSTS = ("images encoded", "steps", "training")

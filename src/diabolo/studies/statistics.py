@@ -10,6 +10,7 @@ from typing import Literal
 
 Word = Literal["held", "not held", "undecided"]
 CONFIDENCE = 0.95
+BySeed = dict[int, float]
 
 
 @dataclass(frozen=True)

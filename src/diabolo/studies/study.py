@@ -98,8 +98,8 @@ class Study:
     """rows: by name. shared: settings laid over every row's recipe. trial: those of a trial besides. by: what
     trials are chosen by.
 
-    references: the row whose runs bring the reference rows (see `Result.references`); by default the
-    first. columns: of `COLUMNS`. about: paragraphs below the title. pictures: of `PICTURES`.
+    references: the rows whose runs bring reference rows (see `Result.references`); by default the first
+    alone. columns: of `COLUMNS`. about: paragraphs below the title. pictures: of `PICTURES`.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -111,7 +111,7 @@ class Study:
     shared: Settings = field(default_factory=dict)
     trial: Settings = field(default_factory=dict)
     by: By = "knn"
-    references: str | None = None
+    references: list[str] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     about: str = ""
     pictures: list[str] = field(default_factory=list)
@@ -167,7 +167,7 @@ class Study:
         settings = self.shared | row.settings | {"seed": job.seed}
         if job.trial is not None:
             settings |= row.tried[job.trial] | self.trial
-        elif job.row == (self.references or next(iter(self.rows))):
+        elif job.row in (self.references or [next(iter(self.rows))]):
             settings |= chosen
         else:
             settings |= chosen | {"evaluation.references": False}
@@ -220,7 +220,7 @@ def study_from(values: Any, where: str) -> Study:
         if picture not in PICTURES:
             raise unknown("picture", picture, PICTURES)
     claimed = [row for claim in study.claims for row in (*claim.rows, *claim.over)]
-    for row in [*claimed, *([study.references] if study.references else [])]:
+    for row in [*claimed, *study.references]:
         if row not in study.rows:
             raise unknown("row", row, study.rows)
     return study

@@ -9,20 +9,11 @@ from itertools import product
 from statistics import fmean
 from typing import Any, Literal
 
-from diabolo.evaluation.verdict import compare
+from diabolo.studies.beside import borrowers, by_row, failed, read, references_of, unreached, untrained_of
 from diabolo.studies.columns import COLUMNS, Column
 from diabolo.studies.results import Cost, Result
-from diabolo.studies.statistics import Word, mean_and_deviation, paired, together
+from diabolo.studies.statistics import BySeed, Word, mean_and_deviation, paired, together
 from diabolo.studies.study import Claim, Job, Study
-from diabolo.tables import METHODS
-
-REFERENCES = {
-    "random": "random encoder",
-    "pca": "PCA",
-    "pixels": "raw pixels",
-    "supervised": "supervised encoder",
-}
-BySeed = dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -63,9 +54,11 @@ class Judged:
 class StudyTable:
     """titles: of the columns in which there is something.
 
-    failed: a sentence for each row that is worse than the untrained encoder. unreached: one for each
-    reference, raw pixels, PCA or the untrained twin, that is ahead of every row in some column. lent: one on
-    the rows that were given a decoder, beside others that have their own.
+    failed: a sentence for each row that is worse than its untrained encoder. unreached: one for each
+    reference, raw pixels, PCA or the untrained twins, that is ahead of every row in some column. lent: one on
+    the rows that were given a decoder, beside others that have their own. competing: of each column that is
+    ranked, the rows that compete, with their figures. untrained: of each column, the figures of the rows' own
+    untrained encoders.
     """
 
     titles: Sequence[str]
@@ -78,71 +71,81 @@ class StudyTable:
     lent: Sequence[str] = ()
     extractors: Sequence[str] = ()  # whose features Fréchet distances are in
     steps: Mapping[str, float] = field(default_factory=dict)  # in which the figures of a column move
-    values: Mapping[str, Mapping[str, BySeed]] = field(default_factory=dict)  # row → column → seed → figure
+    competing: Mapping[str, Mapping[str, BySeed]] = field(default_factory=dict)  # column → row → by seed
+    untrained: Mapping[str, Mapping[str, BySeed]] = field(default_factory=dict)  # likewise
 
 
 def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
     """Lay out what is finished. A row without results is shown as such."""
-    entries = {name: {r.seed: r.scores for r in results if r.row == name} for name in study.rows}
-    values = {
-        name: {key: _read(COLUMNS[key], of) for key in (*study.columns, *_claimed(study))}
-        for name, of in entries.items()
-    }
-    steps = {
-        key: max((COLUMNS[key].step(r.scores) for r in results), default=0.0)
-        for key in (*study.columns, *_claimed(study))
-    }
+    rows, references, borrowed = by_row(results), references_of(results), borrowers(results)
+    keys = [*study.columns, *_claimed(study)]
+    values = {key: {name: read(COLUMNS[key], rows.get(name, {})) for name in study.rows} for key in keys}
+    steps = {key: max((COLUMNS[key].step(r.scores) for r in results), default=0.0) for key in keys}
     shown = [
         key
         for key in study.columns
-        if any(of[key] for of in values.values()) or _of_references(COLUMNS[key], results)
+        if any(values[key].values()) or any(one.read(COLUMNS[key]) for one in references)
     ]
     columns = [COLUMNS[key] for key in shown]
+    competing = {key: _competing(COLUMNS[key], values[key], borrowed) for key in shown}
     published = [key for key in study.columns if any(key in row.published for row in study.rows.values())]
     lines = []
     for name, row in study.rows.items():
         known = [Cell(_published(row.published.get(key))) for key in published]
-        cells = [_cell(name, key, values, steps[key]) for key in shown]
-        costs = [r.cost for r in results if r.row == name]
+        cells = [
+            _shown(values[key][name], COLUMNS[key], _best(name, COLUMNS[key], competing[key], steps[key]))
+            for key in shown
+        ]
+        costs = [r.cost for r in rows.get(name, {}).values()]
         cost = _mean_cost(costs) if costs else None
         done, share = (len(costs), study.seeds_of(name)), study.budget(name)
         lines.append(Line(name, [*known, *cells], *done, cost, share, unrun=row.unrun))
-    for name, title in REFERENCES.items():
-        found = {r.seed: r.scores for r in results if name in r.references}
-        if found:
-            cells = [_shown(_read(column, found, name), column) for column in columns]
-            lines.append(Line(title, [Cell("")] * len(published) + cells, len(found), reference=True))
+    for one in references:
+        cells = [*[Cell("")] * len(published), *(_shown(one.read(column), column) for column in columns)]
+        lines.append(Line(one.title, cells, len(one.results), reference=True))
     titles = [f"published {COLUMNS[key].title}" for key in published] + [c.title for c in columns]
-    claims = [_judge(claim, values, steps) for claim in study.claims]
     return StudyTable(
         titles,
         lines,
-        claims,
+        claims=[_judge(claim, values, steps) for claim in study.claims],
         hardware=sorted({_machine(r.environment) for r in results}),
         precisions=sorted({study.recipe(Job(r.row, 0), {}).training.precision for r in results}),
-        failed=_failed(study, columns, results),
-        unreached=_unreached(study, results, values),
-        lent=_lent(columns, results),
+        failed=failed(study, columns, results, references),
+        unreached=unreached(study, columns, results, references),
+        lent=_lent(columns, borrowed),
         extractors=sorted({r.extractor for r in results if r.extractor})
         if "frechet" in study.columns
         else (),
         steps=steps,
-        values=values,
+        competing=competing,
+        untrained={key: untrained_of(study, COLUMNS[key], rows, references) for key in shown},
     )
 
 
-def _read(column: Column, scores: Mapping[int, Mapping[str, Any]], of: str = "encoder") -> BySeed:
-    found = {seed: column.read(values, of) for seed, values in scores.items()}
-    return {seed: value for seed, value in found.items() if value is not None}
+def _competing(column: Column, values: Mapping[str, BySeed], borrowed: Sequence[str]) -> dict[str, BySeed]:
+    """The rows that are ranked in a column: of reconstructions only what learned its decoder itself."""
+    out = borrowed if column.rebuilds else ()
+    return {row: of for row, of in values.items() if of and row not in out} if column.ranked else {}
 
 
-def _cell(name: str, key: str, values: Mapping[str, Mapping[str, BySeed]], step: float) -> Cell:
-    column, own = COLUMNS[key], values[name][key]
-    sign = 1 if column.rises else -1
-    rivals = [of[key] for other, of in values.items() if other != name and of[key]]
-    ahead = [sign * (d := paired(rival, own, step)).mean > d.half for rival in rivals]
-    told = column.ranked and len(own) > 1 and bool(rivals)
-    return _shown(own, column, best=told and not any(ahead))
+def _best(name: str, column: Column, competing: Mapping[str, BySeed], step: float) -> bool:
+    """Whether no other is ahead by more than the seeds can tell: of a single seed, or a single row, never."""
+    if len(competing) < 2 or len(own := competing.get(name, {})) < 2:
+        return False
+    differences = [paired(of, own, step) for other, of in competing.items() if other != name]
+    return not any(column.sign * difference.mean > difference.half for difference in differences)
+
+
+def _lent(columns: Sequence[Column], borrowed: Sequence[str]) -> list[str]:
+    """A sentence where reconstructions of methods with a decoder stand beside those of methods without."""
+    titles = [column.title for column in columns if column.rebuilds]
+    if not (titles and borrowed):
+        return []
+    return [
+        f"{', '.join(titles)} of {', '.join(borrowed)}: of a decoder trained afterwards on what was "
+        "frozen, and for as long as it takes; the others' learned with their encoders, for as many steps: "
+        "they alone are ranked"
+    ]
 
 
 def _shown(values: BySeed, column: Column, best: bool = False) -> Cell:
@@ -167,8 +170,8 @@ def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]], steps: Mapp
     texts = []
     others: Sequence[str | None] = claim.over or [None]
     for row, other, key in product(claim.rows, others, claim.columns):
-        column, own = COLUMNS[key], values[row][key]
-        against = dict.fromkeys(own, 0.0) if other is None else values[other][key]
+        column, own = COLUMNS[key], values[key][row]
+        against = dict.fromkeys(own, 0.0) if other is None else values[key][other]
         difference = paired(own, against, steps[key])
         if difference.seeds == 0:
             words.append("undecided")
@@ -181,97 +184,6 @@ def _judge(claim: Claim, values: Mapping[str, Mapping[str, BySeed]], steps: Mapp
         word = f"{words[-1]}, one seed" if difference.seeds == 1 else words[-1]
         texts.append(f"{row}{beside}, {column.title}: {mean}{half} ({word})")
     return Judged(claim.says, together(words) if texts else "not run", texts)
-
-
-def _failed(study: Study, columns: Sequence[Column], results: Sequence[Result]) -> list[str]:
-    """A sentence for each row that is behind the untrained encoder of the reference rows, if that is its own.
-
-    Behind by more than the seeds vary, or with each of them by more than the error of the test set.
-    """
-    untrained = {r.seed: r for r in results if "random" in r.references}
-    sentences = []
-    for name in study.rows:
-        own = {r.seed: r for r in results if r.row == name and r.seed in untrained}
-        texts = []
-        for column in columns if own else ():
-            if not _untrained_twin(study, name, next(iter(untrained.values())).row, column):
-                continue
-            mine, theirs = (
-                _read(column, {seed: of[seed].scores for seed in own}, which)
-                for of, which in ((own, "encoder"), (untrained, "random"))
-            )
-            difference = paired(mine, theirs, column.step(next(iter(own.values())).scores))
-            if column.path[-1] != "accuracy" or not difference.mean < 0:
-                continue
-            if difference.mean + difference.half < 0 or _clearly_behind(column, own, untrained):
-                means = (column.show(fmean(of.values())) for of in (mine, theirs))
-                texts.append(f"{column.title} {' against '.join(means)}")
-        if texts:
-            sentences.append(f"{name} is worse than the untrained encoder: {'; '.join(texts)}")
-    return sentences
-
-
-def _unreached(
-    study: Study, results: Sequence[Result], values: Mapping[str, Mapping[str, BySeed]]
-) -> list[str]:
-    """A sentence for PCA, raw pixels and a common untrained twin, where the mean of no row comes up to it."""
-    sentences = []
-    for name in ("random", "pca", "pixels"):
-        found = {r.seed: r for r in results if name in r.references}
-        titles = []
-        for key in study.columns:
-            column, rows = COLUMNS[key], [fmean(of[key].values()) for of in values.values() if of[key]]
-            theirs = _read(column, {seed: r.scores for seed, r in found.items()}, name)
-            if column.path[-1] != "accuracy" or not rows or not theirs:
-                continue
-            whose = next(iter(found.values())).row
-            done = dict.fromkeys(r.row for r in results)
-            twins = name != "random" or all(_untrained_twin(study, row, whose, column) for row in done)
-            if twins and max(rows) < fmean(theirs.values()):
-                titles.append(column.title)
-        if titles:
-            article = "the " if name == "random" else ""
-            sentences.append(f"No row reaches {article}{REFERENCES[name]} in {', '.join(titles)}")
-    return sentences
-
-
-def _lent(columns: Sequence[Column], results: Sequence[Result]) -> list[str]:
-    """A sentence where reconstructions of methods with a decoder stand beside those of methods without."""
-    titles = [column.title for column in columns if column.rebuilds]
-    whose: dict[str, list[str]] = {"own": [], "ad hoc": []}
-    for result in results:
-        found = result.scores["encoder"].get("measures", {}).get("reconstruction", {}).get("decoder")
-        if found and result.row not in whose[found]:
-            whose[found].append(result.row)
-    if not (titles and all(whose.values())):
-        return []
-    return [
-        f"{', '.join(titles)} of {', '.join(whose['ad hoc'])}: of a decoder trained afterwards on what was "
-        "frozen, and for as long as it takes; the others' learned with their encoders, for as many steps"
-    ]
-
-
-def _untrained_twin(study: Study, row: str, other: str, column: Column) -> bool:
-    """Whether another row's network, untrained, is this row's as well: up to z with the same kind of head."""
-    recipes = [study.recipe(Job(name, 0), {}) for name in (row, other)]
-    same = len({repr((recipe.data, recipe.encoder)) for recipe in recipes}) == 1
-    if (column.space or recipes[0].evaluation.space) in ("h", "map"):
-        return same
-    return same and len({METHODS[recipe.method["name"]].path for recipe in recipes}) == 1
-
-
-def _of_references(column: Column, results: Sequence[Result]) -> bool:
-    return any(column.read(r.scores, name) is not None for r in results for name in r.references)
-
-
-def _clearly_behind(column: Column, own: Mapping[int, Result], untrained: Mapping[int, Result]) -> bool:
-    """With every seed, by more than the error of the test set."""
-    space = f".{column.space}" * bool(column.space)
-    sides = (
-        compare(result.scores[f"encoder{space}"], untrained[seed].scores[f"random{space}"])
-        for seed, result in own.items()
-    )
-    return all(side.get(column.path[0]) == -1 for side in sides)
 
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Literal
 
 import yaml
@@ -14,6 +13,7 @@ from filelock import FileLock
 
 from diabolo.data.images import Splits
 from diabolo.data.splits import load
+from diabolo.differences import first_difference
 from diabolo.errors import UserError
 from diabolo.evaluation.features import probe_images, targets_of
 from diabolo.files import write_json, write_text
@@ -22,17 +22,13 @@ from diabolo.methods.build import facts_of
 from diabolo.recipe import Data, complete_for, compose, pairs
 from diabolo.report import comparison
 from diabolo.run import NOTHING, default_device
-from diabolo.studies.columns import COLUMNS
 from diabolo.studies.results import Store
-from diabolo.studies.section import cost_cells
-from diabolo.studies.statistics import paired
 from diabolo.studies.study import Job, Study, study_from
-from diabolo.studies.table import Cell, StudyTable, table_of
+from diabolo.studies.table import StudyTable, table_of
 from diabolo.verbs.budget import epochs_within, seconds_of
+from diabolo.verbs.compare_page import content_of, verdict_of
 from diabolo.verbs.console import Show
-from diabolo.verbs.illustrate import at_hand, live_curves
 from diabolo.verbs.preflight import preflight
-from diabolo.verbs.sides import side_by_side
 from diabolo.verbs.work import share
 
 Views = Literal["none", "simclr", "simvae", "own"]
@@ -45,6 +41,7 @@ def compare(
     seeds: int = 3,
     epochs: int | None = None,
     budget: str | None = None,
+    limit: int | None = None,
     views: Views | None = None,
     settings: Sequence[str] | Mapping[str, Any] = (),
     out: str | Path | None = None,
@@ -54,19 +51,22 @@ def compare(
     """Train and score each method with each seed, and write one table.
 
     Encoder, augmentations, epochs, probes and the scored space h are the same for all, but for methods that
-    are their encoder, such as mae. data: a name of the
-    catalog or a path. budget: the training time of each run, such as "20m", in place of epochs: each method's
-    pace is measured once, on this machine, and the epochs that the time buys stand in the recipes. views: a
-    set of augmentations, "own" for those each method brings; by default "simclr" for colours, "simvae" for
-    grey images. settings: keys of the recipe laid over all, such as {"encoder.name": "resnet18"} or
-    ["encoder.name=resnet18"]. out: a folder, by default `comparisons/DATA`; what is finished there is not
-    run again, what was stopped goes on, and methods or seeds can be added. workers: processes that share the
-    work.
+    are their encoder, such as mae, which stand beside their own untrained twin.
+
+    data: a name of the catalog or a path. budget: the training time of each run, such as "20m", in place of
+    epochs: each method's pace is measured once, on this machine, and the epochs that the time buys stand in
+    the recipes. limit: so many training images. views: a set of augmentations, "own" for those each method
+    brings; by default "simclr" for colours, "simvae" for grey images. settings: keys of the recipe laid over
+    all, such as {"encoder.name": "resnet18"} or ["encoder.name=resnet18"]. out: a folder, by default
+    `comparisons/DATA`; what is finished there is not run again, what was stopped goes on, and methods or
+    seeds can be added. workers: processes that share the work.
 
     Writes `comparison.html`, and small files of each run under `results/` (see docs/files.md).
     """
     folder = Path("comparisons", Data(name=str(data)).stem) if out is None else Path(out)
-    over = settings if isinstance(settings, Mapping) else pairs(settings)
+    over = ({} if limit is None else {"data.limit": limit}) | dict(
+        settings if isinstance(settings, Mapping) else pairs(settings)
+    )
     study, splits = _study(str(data), methods, seeds, epochs, views, over)
     seconds = None if budget is None else seconds_of(budget)
     if seconds and ("training.epochs" in study.shared or "epochs" in study.shared.get("training", {})):
@@ -86,8 +86,8 @@ def compare(
     table = table_of(study, store.results(study))
     show = Show(quiet)
     page = folder / "comparison.html"
-    comparison.write(page, _content(study, store, table, folder / "runs"))
-    for sentence in _verdict(study, table):
+    comparison.write(page, content_of(study, store, table, folder / "runs", splits.train.shape))
+    for sentence in verdict_of(table):
         show.note(sentence)
     show.note(f"comparison: {page}")
     if failure is not None:  # the table shows what did come to its end
@@ -132,7 +132,15 @@ def _study(
         },
         "compare",
     )
-    return study, splits
+    return replace(study, references=_of_each_encoder(study)), splits
+
+
+def _of_each_encoder(study: Study) -> list[str]:
+    """The first row of each encoder: its runs bring the untrained twin."""
+    first: dict[str, str] = {}
+    for name in study.rows:
+        first.setdefault(repr(study.recipe(Job(name, 0), {}).encoder), name)
+    return list(first.values())
 
 
 @enough(TO_TRAIN)
@@ -167,10 +175,10 @@ def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show
     if path.exists():
         known = json.loads(path.read_text("utf-8"))
         if known["seconds"] != seconds:
-            raise _taken(folder, path)
+            raise _taken(folder, f"{path}: a budget of {known['seconds']:g} s, not {seconds:g} s")
         epochs = known["epochs"]
     elif (folder / "study.yaml").exists():
-        raise _taken(folder, folder / "study.yaml")
+        raise _taken(folder, f"{folder / 'study.yaml'}: of a number of epochs, not of a time")
     else:
         epochs = {}
     for name in (name for name in trained if name not in epochs):
@@ -187,76 +195,19 @@ def _claim(folder: Path, study: Study) -> None:
 
     With other methods or another number of seeds it is the same: what is finished stays.
     """
-    path, text = folder / "study.yaml", yaml.safe_dump(asdict(study), sort_keys=False, allow_unicode=True)
-    if path.exists() and _protocol_in(path.read_text("utf-8")) != _protocol_in(text):
-        raise _taken(folder, path)
-    write_text(path, text)
+    path, values = folder / "study.yaml", asdict(study)
+    if path.exists():
+        before = yaml.safe_load(path.read_text("utf-8"))
+        if differs := first_difference(_of_all_rows(before), _of_all_rows(values)):
+            raise _taken(folder, f"{path}: {differs}")
+    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def _taken(folder: Path, by: Path) -> UserError:
-    return UserError(f"{folder} holds another comparison (see {by}): choose another --out, or remove it")
+def _taken(folder: Path, why: str) -> UserError:
+    return UserError(f"{folder} holds another comparison ({why}): choose another --out, or remove it")
 
 
-def _protocol_in(study: str) -> dict[str, Any]:
-    """What of a study's YAML is the same for all rows and seeds."""
-    return {k: v for k, v in yaml.safe_load(study).items() if k not in ("title", "rows", "seeds")}
-
-
-def _content(study: Study, store: Store, table: StudyTable, runs: Path) -> comparison.Comparison:
-    """What the page shows."""
-    rows = []
-    for line in table.lines:
-        examples, _, seconds = cost_cells(line)
-        spent = [Cell(examples), Cell(seconds)]
-        rows.append(comparison.Row(line.name, [*line.cells, *spent], line.reference))
-    return comparison.Comparison(
-        title=study.title,
-        verdict=_verdict(study, table),
-        summary={"seeds": str(study.seeds), "hardware": "; ".join(table.hardware)},
-        titles=[*table.titles, "images", "training"],
-        rows=rows,
-        curves=live_curves(store.results(study)),
-        sides=side_by_side(at_hand(study, runs)),
-        protocol=yaml.safe_dump(_protocol(study), sort_keys=False, allow_unicode=True),
-    )
-
-
-def _protocol(study: Study) -> dict[str, Any]:
-    """What all rows share; of the epochs, where they differ, those of each."""
-    epochs = {name: study.recipe(Job(name, 0), {}).training.epochs for name in study.rows}
-    different = set(epochs.values())
-    return study.shared | {"training.epochs": epochs if len(different) > 1 else different.pop()}
-
-
-def _of_other_encoders(study: Study) -> list[str]:
-    """A sentence for each method whose encoder, and so whose untrained twin, is not that of the first."""
-    encoders = {name: study.recipe(Job(name, 0), {}).encoder for name in study.rows}
-    first = next(iter(encoders))
-    others = [name for name, encoder in encoders.items() if encoder != encoders[first]]
-    return [
-        f"{name} has another encoder than {first}, and is not judged by the untrained one." for name in others
-    ]
-
-
-def _verdict(study: Study, table: StudyTable) -> list[str]:
-    """What failed; the best method of each column, and which the seeds cannot tell from it."""
-    sentences = [f"Failed: {sentence}." for sentence in table.failed]
-    sentences += _of_other_encoders(study)
-    sentences += [f"{sentence}." for sentence in table.unreached]
-    for key in study.columns:
-        column = COLUMNS[key]
-        found = {name: of[key] for name, of in table.values.items() if of[key]}
-        if len(found) < 2 or not column.ranked or (table.lent and column.rebuilds):
-            continue
-        means = {name: fmean(of.values()) for name, of in found.items()}
-        best = (max if column.rises else min)(means, key=lambda name: means[name])
-        apart = {
-            name: paired(found[best], of, table.steps[key]) for name, of in found.items() if name != best
-        }
-        tied = [name for name, by in apart.items() if not abs(by.mean) > by.half]  # no common seed is a tie
-        seeds = max(by.seeds for by in apart.values())
-        told = f"; {seeds} seeds cannot tell it from {', '.join(tied)}" if tied else ""
-        if seeds < 2:
-            told = " in the one seed there is, which decides nothing"
-        sentences.append(f"{column.title}: {best} leads with {column.show(means[best])}{told}.")
-    return [*sentences, *(f"{sentence}." for sentence in table.lent)]
+def _of_all_rows(study: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a study's plain values is the same for all rows and seeds."""
+    rows = ("title", "rows", "seeds", "references")
+    return {k: v for k, v in study.items() if k not in (*rows, "shared")} | study["shared"]

@@ -12,13 +12,13 @@ from sklearn.metrics import confusion_matrix
 
 from diabolo.data.images import Images, Splits
 from diabolo.evaluation.features import Features, probe_images, sample
-from diabolo.methods.base import Generative
+from diabolo.generation import Coder
 from diabolo.report import page
 from diabolo.report.measures import measures_of
 from diabolo.run import Run, environment
 from diabolo.verbs import gallery
-from diabolo.verbs.console import Show, in_two_units
-from diabolo.verbs.reading import DECODER, coder_of, view_of
+from diabolo.verbs.console import in_two_units
+from diabolo.verbs.reading import coder_at_hand, view_of
 
 POINTS = 2_000  # in the maps of the latents
 
@@ -110,17 +110,14 @@ def _reconstructions(run: Run, splits: Splits, test: Images) -> page.Reconstruct
     """
     if len(test.shape) != 3:
         return None
-    if isinstance(run.method, Generative):
-        method: Generative = run.method
-    elif (run.folder / DECODER).exists():
-        method = coder_of(run, splits, Show(quiet=True))
-    else:
+    method = coder_at_hand(run)
+    if method is None:
         return None
     few = test.take(torch.arange(min(gallery.ACROSS, len(test))))
     view = view_of(run, few, run.recipe.seed)
     seen = few.floats() if view is None else torch.from_numpy(view)
     output = method.reconstruct(seen.to(run.device)).cpu().numpy()
-    return page.Reconstructions(few.floats().numpy(), output, view, isinstance(run.method, Generative))
+    return page.Reconstructions(few.floats().numpy(), output, view, isinstance(run.method, Coder))
 
 
 def _latents(features: Features, test: Images | None) -> page.Latents:

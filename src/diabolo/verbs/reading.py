@@ -114,6 +114,13 @@ def coder_of(run: Run, data: Looked, show: Show) -> Coder:
     )
 
 
+def coder_at_hand(run: Run) -> Coder | None:
+    """The run's method, if it can decode; else with the decoder kept in the run folder, if one is."""
+    if not isinstance(run.method, Coder) and not (run.folder / DECODER).exists():
+        return None
+    return coder_of(run, None, Show(quiet=True))
+
+
 def view_of(run: Run, images: Images, seed: int) -> NDArray[np.float32] | None:
     """One view of each image through the run's augmentations: [n, *shape].
 

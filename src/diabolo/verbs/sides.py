@@ -16,7 +16,7 @@ from diabolo.report.comparison import Side, Sides
 from diabolo.run import Run
 from diabolo.verbs import gallery
 from diabolo.verbs.pictures import pictured
-from diabolo.verbs.reading import splits_of
+from diabolo.verbs.reading import coder_at_hand, splits_of
 
 KNOWN = 5_000  # training images among which neighbours are looked for
 POINTS = 500  # test images in the planes
@@ -45,13 +45,13 @@ def _side(run: Run, few: Splits, images: Images | None) -> Side:
     features = features_of(represent, few, run.device)
     components, share = projection.pca(features.test.values)
     drawable = share.any() and len(few.test) >= projection.FEWEST
-    rebuilt = None
-    if images is not None and isinstance(run.method, Coder):
-        rebuilt = generation.reconstruct(run.method, images.floats().numpy())
+    coder = None if images is None else coder_at_hand(run)
+    rebuilt = generation.reconstruct(coder, images.floats().numpy()) if coder and images else None
     return Side(
         projection.tsne(features.test.values, components) if drawable else None,
         gallery.neighbours(few, features, QUERIES),
         rebuilt,
+        coder is not None and not isinstance(run.method, Coder),
     )
 
 

@@ -1,0 +1,170 @@
+"""What the rows of a study are held against: untrained and supervised twins, PCA, raw pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from diabolo.evaluation.verdict import compare
+from diabolo.studies.columns import Column
+from diabolo.studies.results import Result
+from diabolo.studies.statistics import BySeed, paired
+from diabolo.studies.study import Job, Study
+from diabolo.tables import METHODS
+
+REFERENCES = {
+    "random": "random encoder",
+    "pca": "PCA",
+    "pixels": "raw pixels",
+    "supervised": "supervised encoder",
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference row. key: of `REFERENCES`. row: of the study, whose runs brought it. results: by seed."""
+
+    title: str
+    key: str
+    row: str
+    results: Mapping[int, Result]
+
+    def read(self, column: Column) -> BySeed:
+        return read(column, self.results, self.key)
+
+
+def read(column: Column, results: Mapping[int, Result], of: str = "encoder") -> BySeed:
+    """A column's figures, of the seeds that have it."""
+    found = {seed: column.read(result.scores, of) for seed, result in results.items()}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def by_row(results: Sequence[Result]) -> dict[str, dict[int, Result]]:
+    """Results by row, then by seed."""
+    rows: dict[str, dict[int, Result]] = {}
+    for result in results:
+        rows.setdefault(result.row, {})[result.seed] = result
+    return rows
+
+
+def references_of(results: Sequence[Result]) -> list[Reference]:
+    """The reference rows that some results brought; what is the same for all of them once.
+
+    Where several rows brought one, a twin is called after its row, and PCA after its width.
+    """
+    found: list[Reference] = []
+    for key, title in REFERENCES.items():
+        brought = by_row([result for result in results if key in result.references])
+        named: dict[str, Reference] = {}
+        for row, of in brought.items():
+            width = next(iter(of.values())).references[key]["width"]
+            name = {"pixels": title, "pca": f"{title} to {width}"}.get(key, f"{title} of {row}")
+            named.setdefault(name, Reference(name, key, row, of))
+        found += named.values() if len(named) > 1 else (replace(one, title=title) for one in named.values())
+    return found
+
+
+def failed(
+    study: Study, columns: Sequence[Column], results: Sequence[Result], references: Sequence[Reference]
+) -> list[str]:
+    """A sentence for each row that is behind its own untrained encoder, where that is among the references.
+
+    Behind by more than the seeds vary, or with each of them by more than the error of the test set.
+    """
+    sentences = []
+    for name, rows in by_row(results).items():
+        texts = []
+        for column in columns:
+            twin = _twin(study, name, column, references)
+            own = {seed: result for seed, result in rows.items() if twin and seed in twin.results}
+            if twin is None or not own or column.path[-1] != "accuracy":
+                continue
+            mine, theirs = read(column, own), twin.read(column)
+            difference = paired(mine, theirs, column.step(next(iter(own.values())).scores))
+            if not difference.mean < 0:
+                continue
+            if difference.mean + difference.half < 0 or _clearly_behind(column, own, twin.results):
+                shared = [theirs[seed] for seed in mine if seed in theirs]
+                means = (column.show(fmean(of)) for of in (mine.values(), shared))
+                texts.append(f"{column.title} {' against '.join(means)}")
+        if texts:
+            sentences.append(f"{name} is worse than the untrained encoder: {'; '.join(texts)}")
+    return sentences
+
+
+def unreached(
+    study: Study, columns: Sequence[Column], results: Sequence[Result], references: Sequence[Reference]
+) -> list[str]:
+    """A sentence for the untrained twins, PCA and raw pixels, where the mean of no row comes up to them."""
+    sentences = []
+    for key, whose in {"random": "its random encoder", "pca": "PCA", "pixels": "raw pixels"}.items():
+        there = [one for one in references if one.key == key]
+        titles = [
+            column.title
+            for column in columns
+            if column.ranked and _reached_by_none(study, column, key, results, there)
+        ]
+        if titles:
+            words = "the random encoder" if key == "random" and len(there) == 1 else whose
+            sentences.append(f"No row reaches {words} in {', '.join(titles)}")
+    return sentences
+
+
+def untrained_of(
+    study: Study, column: Column, rows: Iterable[str], references: Sequence[Reference]
+) -> dict[str, BySeed]:
+    """A column's figures of the rows' own untrained encoders, where there are any."""
+    twins = {row: _twin(study, row, column, references) for row in rows}
+    figures = {row: twin.read(column) for row, twin in twins.items() if twin}
+    return {row: of for row, of in figures.items() if of}
+
+
+def borrowers(results: Sequence[Result]) -> list[str]:
+    """The rows that were given a decoder, where others have their own: these alone compete."""
+    whose: dict[str, list[str]] = {"own": [], "ad hoc": []}
+    for result in results:
+        found = result.scores["encoder"].get("measures", {}).get("reconstruction", {}).get("decoder")
+        if found and result.row not in whose[found]:
+            whose[found].append(result.row)
+    return whose["ad hoc"] if whose["own"] else []
+
+
+def _twin(study: Study, row: str, column: Column, references: Sequence[Reference]) -> Reference | None:
+    """The untrained encoder that is a row's own, up to z with the same kind of head, if it was scored."""
+    randoms = (one for one in references if one.key == "random")
+    return next((one for one in randoms if _same_untrained(study, row, one.row, column)), None)
+
+
+def _same_untrained(study: Study, row: str, other: str, column: Column) -> bool:
+    recipes = [study.recipe(Job(name, 0), {}) for name in (row, other)]
+    same = len({repr((recipe.data, recipe.encoder)) for recipe in recipes}) == 1
+    if (column.space or recipes[0].evaluation.space) in ("h", "map"):
+        return same
+    return same and len({METHODS[recipe.method["name"]].path for recipe in recipes}) == 1
+
+
+def _clearly_behind(column: Column, own: Mapping[int, Result], untrained: Mapping[int, Result]) -> bool:
+    """With every seed, by more than the error of the test set."""
+    space = f".{column.space}" * bool(column.space)
+    sides = (
+        compare(result.scores[f"encoder{space}"], untrained[seed].scores[f"random{space}"])
+        for seed, result in own.items()
+    )
+    return all(side.get(column.path[0]) == -1 for side in sides)
+
+
+def _reached_by_none(
+    study: Study, column: Column, key: str, results: Sequence[Result], references: Sequence[Reference]
+) -> bool:
+    """Whether every row's mean is behind: of twins behind its own, of the others behind each of them."""
+    behind = []
+    for row, own in by_row(results).items():
+        if mine := read(column, own):
+            against = [_twin(study, row, column, references)] if key == "random" else references
+            for other in against:
+                theirs = other.read(column) if other else {}
+                behind.append(
+                    bool(theirs) and column.sign * (fmean(mine.values()) - fmean(theirs.values())) < 0
+                )
+    return bool(behind) and all(behind)
