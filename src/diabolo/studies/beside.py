@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 from diabolo.evaluation.verdict import compare
+from diabolo.recipe import Recipe
 from diabolo.studies.columns import Column
 from diabolo.studies.results import Result
 from diabolo.studies.statistics import BySeed, paired
-from diabolo.studies.study import Job, Study
 from diabolo.tables import METHODS
 
 REFERENCES = {
@@ -19,6 +19,7 @@ REFERENCES = {
     "pixels": "raw pixels",
     "supervised": "supervised encoder",
 }
+Recipes = Mapping[str, Recipe]  # by row
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,18 @@ def references_of(results: Sequence[Result]) -> list[Reference]:
 
 
 def failed(
-    study: Study, columns: Sequence[Column], results: Sequence[Result], references: Sequence[Reference]
+    recipes: Recipes, columns: Sequence[Column], results: Sequence[Result], references: Sequence[Reference]
 ) -> list[str]:
     """A sentence for each row that is behind its own untrained encoder, where that is among the references.
 
-    Behind by more than the seeds vary, or with each of them by more than the error of the test set.
+    Behind by more than the seeds vary, or with each of them by more than the error of the test set. recipes:
+    of the rows.
     """
     sentences = []
     for name, rows in by_row(results).items():
         texts = []
         for column in columns:
-            twin = _twin(study, name, column, references)
+            twin = _twin(recipes, name, column, references)
             own = {seed: result for seed, result in rows.items() if twin and seed in twin.results}
             if twin is None or not own or column.path[-1] != "accuracy":
                 continue
@@ -94,7 +96,7 @@ def failed(
 
 
 def unreached(
-    study: Study, columns: Sequence[Column], results: Sequence[Result], references: Sequence[Reference]
+    recipes: Recipes, columns: Sequence[Column], results: Sequence[Result], references: Sequence[Reference]
 ) -> list[str]:
     """A sentence for the untrained twins, PCA and raw pixels, where the mean of no row comes up to them."""
     sentences = []
@@ -103,7 +105,7 @@ def unreached(
         titles = [
             column.title
             for column in columns
-            if column.ranked and _reached_by_none(study, column, key, results, there)
+            if column.ranked and _reached_by_none(recipes, column, key, results, there)
         ]
         if titles:
             words = "the random encoder" if key == "random" and len(there) == 1 else whose
@@ -111,11 +113,9 @@ def unreached(
     return sentences
 
 
-def untrained_of(
-    study: Study, column: Column, rows: Iterable[str], references: Sequence[Reference]
-) -> dict[str, BySeed]:
+def untrained_of(recipes: Recipes, column: Column, references: Sequence[Reference]) -> dict[str, BySeed]:
     """A column's figures of the rows' own untrained encoders, where there are any."""
-    twins = {row: _twin(study, row, column, references) for row in rows}
+    twins = {row: _twin(recipes, row, column, references) for row in recipes}
     figures = {row: twin.read(column) for row, twin in twins.items() if twin}
     return {row: of for row, of in figures.items() if of}
 
@@ -130,18 +130,17 @@ def borrowers(results: Sequence[Result]) -> list[str]:
     return whose["ad hoc"] if whose["own"] else []
 
 
-def _twin(study: Study, row: str, column: Column, references: Sequence[Reference]) -> Reference | None:
+def _twin(recipes: Recipes, row: str, column: Column, references: Sequence[Reference]) -> Reference | None:
     """The untrained encoder that is a row's own, up to z with the same kind of head, if it was scored."""
     randoms = (one for one in references if one.key == "random")
-    return next((one for one in randoms if _same_untrained(study, row, one.row, column)), None)
+    return next((one for one in randoms if _same_untrained(recipes[row], recipes[one.row], column)), None)
 
 
-def _same_untrained(study: Study, row: str, other: str, column: Column) -> bool:
-    recipes = [study.recipe(Job(name, 0), {}) for name in (row, other)]
-    same = len({repr((recipe.data, recipe.encoder)) for recipe in recipes}) == 1
-    if (column.space or recipes[0].evaluation.space) in ("h", "map"):
-        return same
-    return same and len({METHODS[recipe.method["name"]].path for recipe in recipes}) == 1
+def _same_untrained(one: Recipe, other: Recipe, column: Column) -> bool:
+    if (one.data, one.encoder) != (other.data, other.encoder):
+        return False
+    heads = {METHODS[recipe.method["name"]].path for recipe in (one, other)}
+    return (column.space or one.evaluation.space) in ("h", "map") or len(heads) == 1
 
 
 def _clearly_behind(column: Column, own: Mapping[int, Result], untrained: Mapping[int, Result]) -> bool:
@@ -155,13 +154,13 @@ def _clearly_behind(column: Column, own: Mapping[int, Result], untrained: Mappin
 
 
 def _reached_by_none(
-    study: Study, column: Column, key: str, results: Sequence[Result], references: Sequence[Reference]
+    recipes: Recipes, column: Column, key: str, results: Sequence[Result], references: Sequence[Reference]
 ) -> bool:
     """Whether every row's mean is behind: of twins behind its own, of the others behind each of them."""
     behind = []
     for row, own in by_row(results).items():
         if mine := read(column, own):
-            against = [_twin(study, row, column, references)] if key == "random" else references
+            against = [_twin(recipes, row, column, references)] if key == "random" else references
             for other in against:
                 theirs = other.read(column) if other else {}
                 behind.append(

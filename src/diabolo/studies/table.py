@@ -78,6 +78,7 @@ class StudyTable:
 def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
     """Lay out what is finished. A row without results is shown as such."""
     rows, references, borrowed = by_row(results), references_of(results), borrowers(results)
+    recipes = {name: study.recipe(Job(name, 0), {}) for name in rows}
     keys = [*study.columns, *_claimed(study)]
     values = {key: {name: read(COLUMNS[key], rows.get(name, {})) for name in study.rows} for key in keys}
     steps = {key: max((COLUMNS[key].step(r.scores) for r in results), default=0.0) for key in keys}
@@ -109,16 +110,16 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         lines,
         claims=[_judge(claim, values, steps) for claim in study.claims],
         hardware=sorted({_machine(r.environment) for r in results}),
-        precisions=sorted({study.recipe(Job(r.row, 0), {}).training.precision for r in results}),
-        failed=failed(study, columns, results, references),
-        unreached=unreached(study, columns, results, references),
+        precisions=sorted({recipe.training.precision for recipe in recipes.values()}),
+        failed=failed(recipes, columns, results, references),
+        unreached=unreached(recipes, columns, results, references),
         lent=_lent(columns, borrowed),
         extractors=sorted({r.extractor for r in results if r.extractor})
         if "frechet" in study.columns
         else (),
         steps=steps,
         competing=competing,
-        untrained={key: untrained_of(study, COLUMNS[key], rows, references) for key in shown},
+        untrained={key: untrained_of(recipes, COLUMNS[key], references) for key in shown},
     )
 
 

@@ -16,6 +16,7 @@ from diabolo.files import write_bytes
 from diabolo.report.figures import Series, budgets, save, series, shades, similarity
 from diabolo.report.grids import grid
 from diabolo.run import Run
+from diabolo.studies.beside import by_row, references_of
 from diabolo.studies.results import Result, Store, cost_of
 from diabolo.studies.study import Job, Study
 from diabolo.verbs.console import Show
@@ -79,15 +80,19 @@ def _curves(study: Study, store: Store) -> None:
 
 def _style(study: Study, store: Store) -> None:
     """What of each known change can be read back from h and from z: R², the mean over seeds."""
+    results = store.results(study)
+    untrained = [one for one in references_of(results) if one.key == "random"]
     measured: dict[str, list[dict[str, Any]]] = {}
-    for result in store.results(study):
-        for of, row in (("encoder", result.row), ("random", "random encoder")):
-            found = result.scores.get(of, {}).get("measures", {}).get("style")
-            if found:
+    for row, of, seeds in (
+        *((row, "encoder", seeds) for row, seeds in by_row(results).items()),
+        *((one.title, "random", one.results) for one in untrained),  # the references last
+    ):
+        for result in seeds.values():
+            if found := result.scores[of].get("measures", {}).get("style"):
                 measured.setdefault(row, []).append(found)
     if not measured:
         return
-    rows = sorted(measured, key="random encoder".__eq__)  # the reference last
+    rows = list(measured)
     spaces = [space for space in ("h", "z") if all(space in found[0] for found in measured.values())]
     factors = list(measured[rows[0]][0][spaces[0]])
     panels = {
