@@ -467,7 +467,7 @@ INTERRUPTED = 130  # the exit code
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. A user's mistake is one line and exit code 2; a stop on Ctrl-C is 130."""
+    """Run a command. A user's mistake is one line and exit code 2; a stop on Ctrl-C or SIGTERM is 130."""
     try:
         status = app(args=arguments, standalone_mode=False)
     except UserError as error:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,13 +89,14 @@ def test_killed_and_resumed_equals_never_stopped(name: str, killed: dict[str, Pa
     assert [row["epoch"] for row in metrics(folder) if row["kind"] == "curve"] == list(range(1, EPOCHS + 1))
 
 
-def test_ctrl_c_stops_between_two_steps_and_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_between_two_steps_and_loses_nothing(sent: signal.Signals, tmp_path: Path) -> None:
     recipe = digits_recipe("vae", "training.epochs=40", "training.checkpoint_every=0.1", "evaluation.live=0")
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
     process = start(tmp_path / "recipe.yaml", tmp_path / "run")
     while checkpoints(process, tmp_path / "run") == 0:
         time.sleep(0.002)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate()
     assert process.returncode == 130
     assert errors.splitlines()[-1].startswith("diabolo: stopped at step")
@@ -104,6 +106,27 @@ def test_ctrl_c_stops_between_two_steps_and_loses_nothing(tmp_path: Path) -> Non
     fit(out=tmp_path / "run", resume=True, evaluate=False, quiet=True)
     whole = fit(recipe=recipe.to_dict(), out=tmp_path / "whole", evaluate=False, quiet=True)
     assert_same_outcome(tmp_path / "run", whole.folder)
+
+
+def test_in_place_of_a_damaged_checkpoint_the_one_before_is_taken(
+    killed: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = next(iter(killed.values()))
+    folder = tmp_path / "run"
+    shutil.copytree(source, folder)
+    for left in ("model.safetensors", "scores.json"):
+        (folder / left).unlink(missing_ok=True)
+    _, newest = sorted((folder / "checkpoints").glob("*.safetensors"))
+    whole = fit(recipe=Run.open(folder).recipe.to_dict(), out=tmp_path / "whole", evaluate=False, quiet=True)
+    newest.write_bytes(newest.read_bytes()[:100])
+    fit(out=folder, resume=True, evaluate=False)
+    assert "going on from the checkpoint before it" in capsys.readouterr().err
+    assert_same_outcome(folder, whole.folder)
+    for path in (folder / "checkpoints").glob("*.safetensors"):
+        path.write_bytes(b"damaged")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="is not a readable model file"):
+        fit(out=folder, resume=True, evaluate=False, quiet=True)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:

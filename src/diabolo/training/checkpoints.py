@@ -7,6 +7,7 @@ buffers, the optimiser's moments, the step, and the losses not yet logged.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,25 @@ def save(folder: Path, method: nn.Module, optimiser: Optimizer, position: Positi
         old.unlink()
 
 
-def load(folder: Path, method: nn.Module, optimiser: Optimizer) -> Position:
-    """Bring method and optimiser to the newest checkpoint; the beginning if there is none."""
+def load(
+    folder: Path, method: nn.Module, optimiser: Optimizer, note: Callable[[str], None] = lambda _: None
+) -> Position:
+    """Bring method and optimiser to the newest checkpoint; the beginning if there is none.
+
+    note: is told of one that cannot be read, in whose place the one before it is taken. Raises `UserError`
+    where none can be read, or the one that is does not fit.
+    """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         return Position()
-    tensors, metadata = read_tensors(files[-1])
+    path, tensors, metadata = _newest(files, note)
     weights = {k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")}
     try:
         method.load_state_dict(weights)
         state = json.loads(metadata["position"])
         position = Position(state["step"], state["seconds"], Meter(state["terms"], state["unlogged"]))
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{files[-1]} does not fit this run: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{path} does not fit this run: {' '.join(str(error).split())[:200]}") from None
     moments: dict[int, dict[str, Tensor]] = {}
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for name, tensor in tensors.items():
@@ -59,6 +66,20 @@ def load(folder: Path, method: nn.Module, optimiser: Optimizer) -> Position:
     groups: Any = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": moments, "param_groups": groups})
     return position
+
+
+def _newest(
+    files: Sequence[Path], note: Callable[[str], None]
+) -> tuple[Path, dict[str, Tensor], dict[str, str]]:
+    """The last of the files that can be read."""
+    *earlier, path = files
+    try:
+        return path, *read_tensors(path)
+    except UserError as error:
+        if not earlier:
+            raise
+        note(f"{error}: going on from the checkpoint before it")
+        return _newest(earlier, note)
 
 
 def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:

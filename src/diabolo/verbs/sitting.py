@@ -1,4 +1,4 @@
-"""One sitting of a training: the loop, with logs, checkpoints, the live curve and Ctrl-C attached to it."""
+"""One sitting of a training: the loop, with logs, checkpoints, the live curve and signals attached to it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
     if method.needs.synchronise and world_size() > 1:
         norm.synchronise(method)
     optimiser = prepare(method, recipe)
-    position = checkpoints.load(saved, method, optimiser)
+    position = checkpoints.load(saved, method, optimiser, show.note)
     pipelines = run.pipelines()
     feed = Feed(splits.train, pipelines, settings.batch_size, recipe.seed, fabric.device)
     steps_per_epoch = feed.batches.steps_per_epoch // settings.accumulate
@@ -167,18 +167,20 @@ def seconds_per_batch(method: Method, feed: Feed, batches: int = 3) -> float:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, so that a step is never cut in two; a second Ctrl-C stops at once."""
+    """Ctrl-C and SIGTERM set the event, so that a step is never cut in two; sent again they stop at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
 
-    def ask(*_: object) -> None:
+    def ask(number: int, _: object) -> None:
         asked.set()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before[signal.Signals(number)])
 
-    before = signal.signal(signal.SIGINT, ask)
+    stops = (signal.SIGINT, signal.SIGTERM)  # the latter is what SLURM, Kubernetes and shutdowns send
+    before = {number: signal.signal(number, ask) for number in stops}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
