@@ -185,6 +185,11 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
             f"views.count: method '{recipe.method['name']}' takes {wanted} views of an example, "
             f"got {recipe.views.count}"
         )
+    if recipe.training.batch_size < needs.batch:
+        raise UserError(
+            f"training.batch_size: method '{recipe.method['name']}' compares the examples of a batch: "
+            f"it takes at least {needs.batch}, got {recipe.training.batch_size}"
+        )
     if recipe.training.compile == "graphs" and recipe.training.accumulate > 1:
         raise UserError(
             "training.compile=graphs: a graph's gradients do not outlast its next batch: "

@@ -23,7 +23,7 @@ class LeJEPA(Method):
     hidden, width: of the projector h → hidden → hidden → width.
     """
 
-    needs = Needs(views=(2, None))
+    needs = Needs(views=(2, None), batch=2)
     spaces = ("h", "z", "map")
     unit = "deviation"
 

@@ -23,7 +23,7 @@ class VICReg(Method):
     hidden, width: of the expander h → hidden → hidden → width, of three layers; hidden defaults to width.
     """
 
-    needs = Needs(views=(2, 2))
+    needs = Needs(views=(2, 2), batch=2)
     spaces = ("h", "z", "map")
     unit = "deviation"
 
