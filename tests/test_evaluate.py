@@ -201,12 +201,13 @@ def test_classes_that_train_lacks_are_told(file: Path, capsys: pytest.CaptureFix
     arrays = dict(np.load(file))
     arrays["train_labels"][arrays["train_labels"] == 0] = 1
     np.savez(file.with_name("new.npz"), **arrays)
-    diabolo.evaluate(file.with_name("new.npz"), probes=["knn"])
+    scores = diabolo.evaluate(file.with_name("new.npz"), probes=["knn"])
     labels = arrays["test_labels"]
-    assert (
-        f"{(labels == 0).sum()} of {len(labels)} test examples are of classes that train lacks"
-        in capsys.readouterr().err
-    )
+    assert scores["encoder"]["unseen"] == (labels == 0).sum()
+    sentence = f"{(labels == 0).sum()} of {len(labels)} test examples are of classes that train lacks"
+    assert any(line.startswith(sentence) for line in scores["verdict"])
+    assert sentence in capsys.readouterr().err
+    assert "unseen" not in diabolo.evaluate(file, probes=["knn"], quiet=True)["encoder"]
 
 
 def test_a_module_is_evaluated_as_it_is() -> None:

@@ -16,7 +16,7 @@ from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
 from diabolo.evaluation.features import Features, Part, Target, extract, probe_images, sample
 from diabolo.evaluation.geometry import effective_rank, geometry, spread
-from diabolo.evaluation.probes import KNN, Explained, Needs, Outcome
+from diabolo.evaluation.probes import KNN, Explained, Needs, Outcome, known
 from diabolo.files import write_json
 from diabolo.tables import PROBES
 
@@ -66,6 +66,8 @@ def score(
     scores: dict[str, Any] = {"width": features.width} | sizes | geometry(z)
     if features.note:
         scores["note"] = features.note
+    if unseen := _unseen(features):
+        scores["unseen"] = unseen
     predictions = {}
     allowed = needing("features", probes) if "labels" in features.targets else []
     allowed += needing("attributes", probes) if "attributes" in features.targets else []
@@ -84,6 +86,13 @@ def score(
         if outcome.predictions is not None:
             predictions[spec["name"]] = outcome.predictions
     return Scored(scores, predictions)
+
+
+def _unseen(features: Features) -> int:
+    """How many test examples are of classes that train lacks: no probe can get them right."""
+    if "labels" not in features.targets:
+        return 0
+    return int((~np.isin(known(features.test), known(features.train))).sum())
 
 
 def embedding(

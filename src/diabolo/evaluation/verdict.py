@@ -74,6 +74,11 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
         ]
         line = f"ridge regression reads quantities with a mean R² of {ridge['r2']:.2f}"
         lines.append((line + (f" ({', '.join(beside)})" if beside else "")).replace("-", "−"))
+    if unseen := encoder.get("unseen"):
+        lines.append(
+            f"{unseen} of {encoder['test_size']} test examples are of classes that train lacks: "
+            "no probe can get them right"
+        )
     if PROBES.keys() & encoder.keys() and encoder["test_size"] < FEW:
         lines.append(f"too few test examples to tell most differences: {encoder['test_size']}")
     if not PROBES.keys() & encoder.keys():

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from diabolo.allocator import spare_page_faults
@@ -18,7 +17,6 @@ from diabolo.evaluation.encoders import Encoder
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
 from diabolo.evaluation.latents import active_units
 from diabolo.evaluation.measures import Subject, on_random
-from diabolo.evaluation.probes import known
 from diabolo.evaluation.suite import embedding, needing, score, write_scores
 from diabolo.evaluation.suites import Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
@@ -135,7 +133,6 @@ def _of_outside(
     chosen = _usual(outside.targets) if chosen is None else chosen
     suite = _applicable(chosen, outside.targets, None, strict, show)
     features, seed = outside.features(), 0
-    _tell_of_unseen(features, show)
     scored = score(features, suite.probes, seed, None if strict else partial(_left_out, show))
     scores: dict[str, Any] = {"encoder": scored.scores}
     if outside.splits is not None:
@@ -173,7 +170,6 @@ def _scores(
     specs, measures = suite.probes, suite.measures
     show.note(f"scoring {space}")
     features = features_of(partial(run.method.represent, space=space), splits, run.device)
-    _tell_of_unseen(features, show)
     scored = score(features, specs, seed, None if strict else partial(_left_out, show))
     specs = [spec for spec in specs if spec["name"] in scored.scores or needing("method", [spec])]
     scores: dict[str, Any] = {
@@ -240,14 +236,6 @@ def _applicable(
             raise UserError(f"{names[0]}: {reason}")
         show.note(f"left out {', '.join(names)}: {reason}")
     return kept
-
-
-def _tell_of_unseen(features: Features, show: Show) -> None:
-    """Say how many test examples no probe can get right."""
-    if "labels" in features.targets:
-        unseen = int((~np.isin(known(features.test), known(features.train))).sum())
-        if unseen:
-            show.note(f"{unseen} of {len(features.test)} test examples are of classes that train lacks")
 
 
 def _left_out(show: Show, why: UserError) -> None:
