@@ -51,6 +51,22 @@ def test_a_section_describes_each_of_its_keys(section: str) -> None:
     assert settings(f"{section}.x") == settings(section)
 
 
+@pytest.mark.parametrize(
+    "key", ["method.latent", "encoder.widths", "views.transforms.p", "evaluation.probes.hidden"]
+)
+def test_a_setting_is_said_of_each_component_that_has_it(key: str) -> None:
+    place, _, setting = key.rpartition(".")
+    said = re.findall(r"^    (\S+) +\S", settings(key), re.MULTILINE)
+    assert said
+    for name in PLACES[place].entries:
+        assert (name in said) == bool(re.search(rf"\.{setting}  ", settings(name)))
+
+
+def test_what_is_in_no_section_is_said_too() -> None:
+    assert settings("seed").startswith("seed  int ≥ 0")
+    assert settings("init") == "init  str or null  null"
+
+
 @pytest.mark.parametrize("method", ["vae", "simvae", "simclr", "dino"])
 def test_the_defaults_shown_are_those_of_a_recipe(method: str) -> None:
     recipe = complete_for(compose([{"data": {"name": "digits"}, "method": method}]), (1, 8, 8))

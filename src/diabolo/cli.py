@@ -424,7 +424,7 @@ def methods() -> None:
 def settings(
     name: Annotated[
         str | None,
-        typer.Argument(help="A section (training), a key (encoder), or a component (vae)."),
+        typer.Argument(help="A section (training), a key (encoder, method.latent), or a component (vae)."),
     ] = None,
 ) -> None:
     """Show what a recipe can name, and what each of it can be set to."""

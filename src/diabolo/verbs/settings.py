@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
 from diabolo.components import Table, items_table_of, parts_of, settings_of, table_of
 from diabolo.errors import unknown
-from diabolo.recipe import Data, Evaluation, Training, Views
+from diabolo.recipe import Data, Evaluation, Recipe, Training, Views
 from diabolo.tables import (
     DECODERS,
     ENCODERS,
@@ -53,7 +53,7 @@ WIDTH = 100  # of the text
 
 def settings(name: str | None = None) -> str:
     """What a recipe can name and set; of a section of it, its keys; of a key that names a component, what
-    each name is; of a component, its settings.
+    each name is; of a component, its settings; of one setting, what each component that has it takes.
 
     Raises `UserError` for what is none of these.
     """
@@ -67,14 +67,37 @@ def settings(name: str | None = None) -> str:
         entries = PLACES[key].entries
         width = max(map(len, entries))
         return "\n".join(f"{known:<{width}}  {entry.summary}" for known, entry in entries.items())
+    place, _, setting = name.rpartition(".")
+    if place in PLACES:  # such as method.latent
+        return _of_several(place, PLACES[place], setting)
     section = name.partition(".")[0]  # of training.precision, all of training
     if section in SECTIONS:
         return _shown(section, section, SECTIONS[section], {})
+    own = settings_of(Recipe)
+    if name in own:  # seed, init: what is in no section
+        return "  ".join([name, in_words(own[name].annotation), _value(own[name].default)])
     found = [_component(place, table, name) for place, table in PLACES.items() if name in table.entries]
     if not found:
         components = {known for table in PLACES.values() for known in table.entries}
         raise unknown("component", name, components | SECTIONS.keys())
     return "\n\n".join(found)
+
+
+def _of_several(place: str, table: Table, setting: str) -> str:
+    """What each component that has a setting takes for it. Raises `UserError` where none has."""
+    known: dict[str, list[tuple[str, str, str]]] = {}
+    for name, entry in table.entries.items():
+        for key, takes, default in _rows("", table.load(name), entry.settings):
+            known.setdefault(key.removeprefix("."), []).append((name, takes, default))
+    if setting not in known:
+        raise unknown(f"setting of a {table.kind}", setting, known)
+    return "\n\n".join([f"{place}.{setting}", "\n".join(_columns(known[setting]))])
+
+
+def _columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Name, what it takes, and its default, below one another."""
+    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+    return [f"    {name:<{widths[0]}}  {takes:<{widths[1]}}  {default}" for name, takes, default in rows]
 
 
 def _component(place: str, table: Table, name: str) -> str:
@@ -86,9 +109,7 @@ def _component(place: str, table: Table, name: str) -> str:
 
 def _shown(head: str, prefix: str, constructor: Callable[..., Any], own: Any) -> str:
     """A heading, the docstring, and a line for each setting: key, what it takes, its default."""
-    rows = list(_rows(prefix, constructor, own))
-    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
-    lines = [f"    {key:<{widths[0]}}  {takes:<{widths[1]}}  {default}" for key, takes, default in rows]
+    lines = _columns(list(_rows(prefix, constructor, own)))
     about = textwrap.indent(inspect.getdoc(constructor) or "", "    ")
     return "\n\n".join([head, about, "\n".join(lines) or "    It has no settings."])
 
