@@ -210,6 +210,12 @@ def test_classes_that_train_lacks_are_told(file: Path, capsys: pytest.CaptureFix
     assert "unseen" not in diabolo.evaluate(file, probes=["knn"], quiet=True)["encoder"]
 
 
+def test_a_module_of_other_examples_is_one_line() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 16))
+    with pytest.raises(diabolo.UserError, match=r"^examples of 1×8×8 do not pass: mat1 and mat2 shapes"):
+        diabolo.evaluate(network, data="digits", quiet=True)
+
+
 def test_a_module_is_evaluated_as_it_is() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.9))

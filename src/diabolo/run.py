@@ -268,6 +268,13 @@ def environment() -> dict[str, Any]:
     }
 
 
+def machine_in(environment: Mapping[str, Any]) -> str:
+    """The machine of an `environment`, in words: what computed, and on how many threads."""
+    threads = environment["threads"]
+    processor = f"{environment['processor']}, {threads} thread{'s' * (threads != 1)}"
+    return ", ".join([*environment["gpus"], processor])
+
+
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     names = (

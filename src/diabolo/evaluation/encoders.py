@@ -39,11 +39,17 @@ def features_by(encoder: Encoder, splits: Splits) -> Features:
     """The features of the parts that probes use.
 
     A module is in evaluation mode meanwhile, and gets its examples on the device of its weights. Raises
-    `UserError` where a representation is not one finite vector per example.
+    `UserError` where it does not take such examples, or what it makes of one is no finite vector.
     """
 
     def represent(x: Tensor) -> Tensor:
-        z: Any = encoder.represent(x)
+        try:
+            z: Any = encoder.represent(x)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            shape = "×".join(map(str, x.shape[1:]))
+            raise UserError(f"examples of {shape} do not pass: {str(error).splitlines()[0]}") from error
         if not isinstance(z, Tensor | np.ndarray):
             raise UserError(f"features: represent must return an array [n, D], got {type(z).__name__}")
         return torch.as_tensor(z)

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
+from diabolo.run import machine_in
 from diabolo.studies.beside import borrowers, by_row, failed, read, references_of, unreached, untrained_of
 from diabolo.studies.columns import COLUMNS, Column
 from diabolo.studies.results import Cost, Result
@@ -109,7 +110,9 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         titles,
         lines,
         claims=[_judge(claim, values, steps) for claim in study.claims],
-        hardware=sorted({_machine(r.environment) for r in results}),
+        hardware=sorted(
+            {f"{machine_in(r.environment)}, torch {r.environment['packages']['torch']}" for r in results}
+        ),
         precisions=sorted({recipe.training.precision for recipe in recipes.values()}),
         failed=failed(recipes, columns, results, references),
         unreached=unreached(recipes, columns, results, references),
@@ -192,15 +195,4 @@ def _mean_cost(costs: Sequence[Cost]) -> Cost:
         fmean(c.seconds for c in costs),
         round(fmean(c.examples for c in costs)),
         round(fmean(c.steps for c in costs)),
-    )
-
-
-def _machine(environment: Mapping[str, Any]) -> str:
-    threads = environment["threads"]
-    return ", ".join(
-        [
-            *environment["gpus"],
-            f"{environment['processor']}, {threads} thread{'s' * (threads != 1)}",
-            f"torch {environment['packages']['torch']}",
-        ]
     )

@@ -15,7 +15,7 @@ from diabolo.evaluation.features import Features, probe_images, sample
 from diabolo.generation import Coder
 from diabolo.report import page
 from diabolo.report.measures import measures_of
-from diabolo.run import Run, environment
+from diabolo.run import Run, environment, machine_in
 from diabolo.verbs import gallery
 from diabolo.verbs.console import in_two_units
 from diabolo.verbs.reading import coder_at_hand, view_of
@@ -96,9 +96,7 @@ def _summary(run: Run) -> dict[str, str]:
         f"of {recipe.training.batch_size * recipe.training.accumulate} images, "
         f"{recipe.views.count} view{'s' * (recipe.views.count > 1)} of each",
         "training time": in_two_units(run.seconds),
-        "hardware": ", ".join(
-            [*environment["gpus"], f"{environment['processor']}, {environment['cores']} cores"]
-        ),
+        "hardware": machine_in(environment),
     }
 
 
