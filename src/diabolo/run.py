@@ -33,7 +33,7 @@ from diabolo.data.images import Images
 from diabolo.errors import UserError
 from diabolo.evaluation.features import extract
 from diabolo.evaluation.suite import read_scores
-from diabolo.files import read_tensors, write_json, write_tensors, write_text
+from diabolo.files import check_folder, read_tensors, write_json, write_tensors, write_text
 from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method, facts_from
 from diabolo.recipe import Evaluation, Recipe, from_yaml
@@ -110,6 +110,7 @@ class Run:
         """Hold the folder for writing. Raises `UserError` when another process does."""
         from filelock import FileLock, Timeout
 
+        check_folder(self.folder)
         lock = FileLock(self.folder / ".lock")
         try:
             lock.acquire(timeout=0)

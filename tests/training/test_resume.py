@@ -86,7 +86,7 @@ def test_killed_and_resumed_equals_never_stopped(name: str, killed: dict[str, Pa
     fit(out=folder, resume=True, evaluate=False, quiet=True)
     whole = fit(recipe=Run.open(folder).recipe.to_dict(), out=tmp_path / "whole", evaluate=False, quiet=True)
     assert_same_outcome(folder, whole.folder)
-    assert [row["epoch"] for row in metrics(folder) if row["kind"] == "curve"] == list(range(1, EPOCHS + 1))
+    assert [row["epoch"] for row in metrics(folder) if row["kind"] == "curve"] == list(range(EPOCHS + 1))
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

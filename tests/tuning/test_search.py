@@ -64,9 +64,22 @@ def test_the_value_is_the_last_point_of_the_live_curve_and_test_is_left_alone(tm
     for trial in found["trials"]:
         folder = tmp_path / "s" / "runs" / f"trial-{trial['number']:03d}"
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        assert trial["value"] == [row["knn"] for row in rows if row["kind"] == "curve"][-1]
+        curve = [row["knn"] for row in rows if row["kind"] == "curve"]
+        assert (trial["before"], trial["value"]) == (curve[0], curve[-1])
         assert yaml.safe_load((folder / "recipe.yaml").read_text())["training"]["epochs"] == 2
         assert not (folder / "scores.json").exists()
+
+
+def test_a_best_that_training_hardly_changed_is_said_to_be_no_more_than_untrained(tmp_path: Path) -> None:
+    narrow = {"encoder": {"name": "mlp", "widths": [8]}, "training.batch_size": 32}
+    for rate, gained in ((1e-7, False), (0.01, True)):
+        out = tmp_path / str(rate)
+        options = {"trials": 1, "epochs": 5, "settings": narrow, "out": out, "quiet": True}
+        found = diabolo.search("digits", "supervised", vary={"optimiser.lr": [rate]}, **options)
+        assert (found["best"]["value"] > found["best"]["before"] + 0.1) == gained
+        page = (out / "search.html").read_text("utf-8")
+        assert ("no more than the untrained encoder" in page) != gained
+        assert "hollow, the same encoder before its training" in page
 
 
 def test_more_trials_go_on_behind_those_that_are_done(tmp_path: Path) -> None:
@@ -143,7 +156,8 @@ def test_machines_with_folders_of_their_own_meet_in_the_store(tmp_path: Path) ->
 
 def test_what_lies_below_the_median_is_stopped_early(tmp_path: Path, monkeypatch) -> None:
     def curve(recipe: dict, watch, **_: object) -> SimpleNamespace:
-        rows = [{"kind": "curve", "epoch": e, "knn": recipe["optimiser"]["lr"] * e} for e in (1, 2)]
+        rate = recipe["optimiser"]["lr"]  # untrained, it is the other way round
+        rows = [{"kind": "curve", "step": e, "epoch": e, "knn": rate * e if e else -rate} for e in (0, 1, 2)]
         for row in rows:
             watch(row)
         return SimpleNamespace(metrics=rows, seconds=1.0)
@@ -246,7 +260,7 @@ def test_what_takes_too_much_memory_fails_its_trial_alone(when: str, tmp_path: P
 
 
 def test_values_that_do_not_go_together_fail_their_trial_alone(tmp_path: Path, monkeypatch) -> None:
-    run = SimpleNamespace(metrics=[{"kind": "curve", "knn": 0.5}], seconds=1.0)
+    run = SimpleNamespace(metrics=[{"kind": "curve", "step": 1, "knn": 0.5}], seconds=1.0)
     monkeypatch.setattr(verb, "fit", lambda **_: run)
     vary = {"training.compile": ["graphs", False], "training.accumulate": [1, 2]}
     found = search(tmp_path / "s", vary=vary, trials=12, sampler="random")

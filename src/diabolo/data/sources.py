@@ -63,7 +63,7 @@ def zip_files(path: Path) -> list[ImageFile]:
     members = [member for member in archive.infolist() if not member.is_dir()]
     if any(member.flag_bits & 1 for member in members):
         raise UserError(f"{path}: the archive is encrypted: unpack it and give the folder")
-    return [ImageFile(member.filename, partial(_read_zipped, archive, member)) for member in members]
+    return [ImageFile(_plain(member.filename), partial(_read_zipped, archive, member)) for member in members]
 
 
 def tar_files(path: Path) -> list[ImageFile]:
@@ -84,7 +84,7 @@ def tar_files(path: Path) -> list[ImageFile]:
                     stream = archive.extractfile(member)
                     if stream and not in_place and is_image_name(member.name):
                         shutil.copyfileobj(stream, held)
-                    files.append(ImageFile(member.name, partial(shared.open, start, member.size)))
+                    files.append(ImageFile(_plain(member.name), partial(shared.open, start, member.size)))
     except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError):
         raise UserError(f"{path}: not a readable tar archive: is it complete?") from None
     return files
@@ -106,6 +106,11 @@ def _spool() -> IO[bytes]:
     """A temporary file, in the cache folder if there is one: the system's place for them may be memory."""
     folder = str(cache_folder()) if cache_folder().is_dir() else None
     return SpooledTemporaryFile(SPOOLED, dir=folder)
+
+
+def _plain(name: str) -> str:
+    """A member's name as a folder would give it: without the ./ that some archives begin with."""
+    return PurePosixPath(name).as_posix()
 
 
 def _open(path: Path) -> IO[bytes]:

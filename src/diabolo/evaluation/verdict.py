@@ -98,12 +98,12 @@ def compare(one: Entry, other: Entry) -> dict[str, int]:
     for probe in PROBES:
         if probe in one and probe in other:
             p, q = one[probe]["accuracy"], other[probe]["accuracy"]
-            differ = _differ(p, one["test_size"], q, other["test_size"])
-            sides[probe] = int(math.copysign(1, p - q)) if differ else 0
+            told = differ(p, one["test_size"], q, other["test_size"])
+            sides[probe] = int(math.copysign(1, p - q)) if told else 0
     return sides
 
 
-def _differ(p: float, m: int, q: float, n: int) -> bool:
+def differ(p: float, m: int, q: float, n: int) -> bool:
     """Whether accuracies of p on m and q on n examples differ by more than the examples' choice explains."""
     if min(m, n) >= FEW:
         return abs(p - q) > STANDARD_ERRORS * math.sqrt(p * (1 - p) / m + q * (1 - q) / n)

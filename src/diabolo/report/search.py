@@ -25,7 +25,11 @@ EDGE = 0.05  # of a range: what is nearer to its end is at the edge
 
 @dataclass(frozen=True)
 class Content:
-    """Everything the page shows. found: as in `search.json`. command: trains the best. protocol: as YAML."""
+    """Everything the page shows.
+
+    found: as in `search.json`. command: trains the best. protocol: as YAML. budget: of a trial, by key of the
+    recipe. gained: whether the best's training brought more than the choice of validation images explains.
+    """
 
     title: str
     criterion: Criterion
@@ -33,6 +37,8 @@ class Content:
     space: Space
     command: str
     protocol: str
+    budget: Mapping[str, Any]
+    gained: bool = True
 
     @property
     def trials(self) -> list[dict[str, Any]]:
@@ -45,10 +51,16 @@ class Content:
         count = f"{len(states)} trial{'s' * (len(states) != 1)}"
         others = [f"{states.count(s)} {word}" for s, word in STATES.items() if s in states]
         aside = f" ({', '.join(others)})" if others else ""
+        before = f"; before training, {shown(self.criterion, best['before'])}" if "before" in best else ""
         sentences = [
             f"Best of {count}{aside}: {in_words(best['settings'])}.",
-            f"{figure(self.criterion, best['value'])}.",
+            f"{figure(self.criterion, best['value'])}{before}.",
         ]
+        if not self.gained:
+            sentences.append(
+                "That is no more than the untrained encoder has, as far as the validation images can tell: "
+                "give the trials more epochs."
+            )
         edges = [key for key, dimension in self.space.items() if _at_edge(dimension, best["settings"][key])]
         if edges:
             verb = "lies" if len(edges) == 1 else "lie"
@@ -61,7 +73,12 @@ STATES = {"pruned": "stopped early", "fail": "failed", "running": "still running
 
 def figure(criterion: Criterion, value: float) -> str:
     """A trial's value in a line."""
-    return f"{criterion.name}: {number(criterion.scale * value)} {criterion.unit}".rstrip()
+    return f"{criterion.name}: {shown(criterion, value)}"
+
+
+def shown(criterion: Criterion, value: float) -> str:
+    """A value in the criterion's unit."""
+    return f"{number(criterion.scale * value)} {criterion.unit}".rstrip()
 
 
 def in_words(settings: Mapping[str, Any]) -> str:
@@ -71,19 +88,27 @@ def in_words(settings: Mapping[str, Any]) -> str:
 
 def write(path: Path, content: Content) -> None:
     """Write the page, whole or not at all."""
-    scale = content.criterion.scale
     rows = sorted(content.trials, key=lambda t: t["value"], reverse=content.criterion.rises)
     unfinished = [trial for trial in content.found["trials"] if trial["state"] != "complete"]
-    y = np.array([scale * trial["value"] for trial in content.trials])
+    y = np.array([content.criterion.scale * trial["value"] for trial in content.trials])
+    best = [trial["number"] for trial in content.trials].index(content.found["best"]["number"])
     html = template("search.html").render(
         content=content,
         keys=list(content.space),
         rows=[_row(trial, content) for trial in [*rows, *unfinished]],
         history=Markup(inline(history(content.trials, y, content.criterion), "history")),
         slices=[
-            (key, Markup(inline(slice_of([t["settings"][key] for t in content.trials], y, d), f"slice-{i}")))
+            (
+                key,
+                Markup(
+                    inline(slice_of([t["settings"][key] for t in content.trials], y, best, d), f"slice-{i}")
+                ),
+            )
             for i, (key, d) in enumerate(content.space.items())
         ],
+        began=any("before" in trial for trial in content.trials),
+        epochs=content.budget["training.epochs"],
+        limit=content.budget.get("data.limit"),
         importance=[(key, 100 * share) for key, share in content.found["importance"].items()],
     )
     write_text(path, html)
@@ -91,20 +116,22 @@ def write(path: Path, content: Content) -> None:
 
 @styled
 def history(trials: Sequence[Mapping[str, Any]], y: np.ndarray, criterion: Criterion) -> Figure:
-    """The value of each trial, and the best so far."""
+    """The value of each trial, before its training too where that is known, and the best so far."""
     figure = Figure(figsize=(4.8, 2.8))
     axes = figure.add_subplot(xlabel="trial", ylabel=criterion.title)
     x = [trial["number"] + 1 for trial in trials]
     best = np.maximum.accumulate(y) if criterion.rises else np.minimum.accumulate(y)
     axes.step(x, best, where="post", color=LIGHT["accent"], linewidth=1.3)
+    before = [criterion.scale * trial.get("before", np.nan) for trial in trials]
+    axes.plot(x, before, "o", color=LIGHT["muted"], markersize=4, fillstyle="none", markeredgewidth=0.8)
     _dots(axes, x, y)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     return figure
 
 
 @styled
-def slice_of(values: Sequence[Any], y: np.ndarray, dimension: Range | Choice) -> Figure:
-    """The value of each trial over one of its settings."""
+def slice_of(values: Sequence[Any], y: np.ndarray, best: int, dimension: Range | Choice) -> Figure:
+    """The value of each trial over one of its settings; the best one ringed."""
     figure = Figure(figsize=(3.1, 2))
     axes = figure.add_subplot()
     if isinstance(dimension, Range):
@@ -114,17 +141,21 @@ def slice_of(values: Sequence[Any], y: np.ndarray, dimension: Range | Choice) ->
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
             axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(dimension.low, dimension.high)
-        _dots(axes, values, y)
+        _dots(axes, values, y, best)
         return figure
     choices = list(dimension.values.values())
-    _dots(axes, [choices.index(value) for value in values], y)
+    _dots(axes, [choices.index(value) for value in values], y, best)
     axes.set_xlim(-0.5, len(choices) - 0.5)
     axes.set_xticks(range(len(choices)), [short(_text(choice), 12) for choice in choices])
     return figure
 
 
-def _dots(axes: Axes, x: Sequence[Any], y: np.ndarray) -> None:
+def _dots(axes: Axes, x: Sequence[Any], y: np.ndarray, ringed: int | None = None) -> None:
     axes.plot(x, y, "o", color=LIGHT["accent"], markersize=4, alpha=0.7, markeredgewidth=0, clip_on=False)
+    if ringed is not None:
+        axes.plot(
+            x[ringed], y[ringed], "o", color=LIGHT["accent"], markersize=9, fillstyle="none", clip_on=False
+        )
     axes.grid(axis="y", color=LIGHT["rule"], linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
@@ -133,11 +164,14 @@ def _dots(axes: Axes, x: Sequence[Any], y: np.ndarray) -> None:
 def _row(trial: Mapping[str, Any], content: Content) -> dict[str, Any]:
     """A line of the table of trials."""
     ended = trial["state"] == "complete"
+    scale = content.criterion.scale
     return {
         "number": trial["number"] + 1,
         "best": trial["number"] == content.found["best"]["number"],
-        "value": number(content.criterion.scale * trial["value"]) if ended else STATES[trial["state"]],
+        "value": number(scale * trial["value"]) if ended else STATES[trial["state"]],
         "settings": [_text(trial["settings"][key]) for key in content.space],
+        "before": number(scale * trial["before"]) if "before" in trial else "–",
+        "seconds": f"{number(trial['seconds'])} s" if "seconds" in trial else "–",
         "reason": trial.get("reason", ""),
     }
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 Sampler = Literal["tpe", "random"]
-# What a trial remembers: whose folder it is in, how long its training took, why it failed.
-WHERE, SECONDS, REASON = "where", "seconds", "reason"
+# What a trial remembers: whose folder it is in, its value before training, how long that took, why it failed.
+WHERE, BEFORE, SECONDS, REASON = "where", "before", "seconds", "reason"
 LOCK = ".take.lock"  # in a search's folder: held by whoever takes the folder, or a trial of it
 
 
@@ -118,7 +118,9 @@ class Ledger:
 def values_of(trial: FrozenTrial) -> dict[str, Any]:
     """A trial in plain values, without its settings."""
     found: dict[str, Any] = {"number": trial.number, "state": trial.state.name.lower(), "value": trial.value}
-    return found | {key: trial.user_attrs[key] for key in (SECONDS, REASON) if key in trial.user_attrs}
+    return found | {
+        key: trial.user_attrs[key] for key in (BEFORE, SECONDS, REASON) if key in trial.user_attrs
+    }
 
 
 def importances(study: Study, space: Mapping[str, Any]) -> dict[str, float]:

@@ -115,7 +115,8 @@ class Bar:
     def curve(self, row: dict[str, Any]) -> None:
         """A point of the live curve."""
         knn = f"kNN on validation {100 * row['knn']:.1f} %, " if "knn" in row else ""
-        self.show.note(f"  {knn}effective rank {row['effective_rank']:.1f}")
+        before = "" if row["step"] else "before training: "
+        self.show.note(f"  {before}{knn}effective rank {row['effective_rank']:.1f}")
         self.since += time.perf_counter() - self.drawn  # evaluating is not training
 
 

@@ -15,12 +15,15 @@ from diabolo.data.images import Splits
 from diabolo.data.splits import load
 from diabolo.errors import Interrupted, SettingsError, UserError, blaming_settings, unknown
 from diabolo.evaluation.features import probe_images
-from diabolo.files import write_json, write_text
+from diabolo.evaluation.suite import QUICK_VALIDATION
+from diabolo.evaluation.verdict import differ
+from diabolo.files import check_folder, write_json, write_text
 from diabolo.recipe import Data, Recipe, complete_for, compose, pairs, read_recipe
 from diabolo.report import search as page
 from diabolo.tables import METHODS
 from diabolo.tuning.criteria import CRITERIA, LIVE, By
 from diabolo.tuning.ledger import (
+    BEFORE,
     LOCK,
     REASON,
     SECONDS,
@@ -32,7 +35,7 @@ from diabolo.tuning.ledger import (
 )
 from diabolo.tuning.space import SPACES, Space, corners, default_space, settings_from, space_from
 from diabolo.verbs.console import Show
-from diabolo.verbs.criterion import value_of
+from diabolo.verbs.criterion import before_training, value_of
 from diabolo.verbs.fit import fit
 from diabolo.verbs.preflight import check_batches, check_labels
 from diabolo.verbs.work import in_parallel
@@ -108,6 +111,8 @@ def search(
         if number < 1:
             raise UserError(f"{name} must be at least 1, got {number}")
     base = _base(data, method, recipe, settings)
+    folder = Path("searches", f"{base.data.stem}-{base.method['name']}") if out is None else Path(out)
+    check_folder(folder)
     splits = load(base.data)
     by = _by(by, base, labelled=all(part.labels is not None for part in probe_images(splits)[:2]))
     if prune and by not in LIVE:
@@ -117,11 +122,10 @@ def search(
     budget |= {} if limit is None else {"data.limit": limit}
     plan = Plan(base.to_dict(), values, by, budget, sampler, seed, prune)
     chosen = _check(plan, splits)
-    folder = Path("searches", f"{base.data.stem}-{base.method['name']}") if out is None else Path(out)
     store = store or str(folder / "trials.journal")
     _claim(folder, plan, store)
     in_parallel(workers, work, plan, chosen, trials, folder, store, quiet)
-    return _results(plan, chosen, folder, store, splits.train.shape, show)
+    return _results(plan, chosen, folder, store, splits, show)
 
 
 def work(plan: Plan, space: Space, trials: int, folder: Path, store: str, quiet: bool) -> None:
@@ -142,7 +146,7 @@ def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], sho
     from optuna.trial import TrialState
 
     def watch(row: Mapping[str, Any]) -> None:
-        if plan.prune and row["kind"] == "curve":
+        if plan.prune and row["kind"] == "curve" and row["step"]:
             trial.report(row[LIVE[plan.by]], row["epoch"])
             if trial.should_prune():
                 raise TrialPruned
@@ -172,6 +176,8 @@ def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], sho
             f"stopped in trial {trial.number + 1}; the same command again goes on from there"
         ) from None
     else:
+        if (before := before_training(run, plan.by)) is not None:
+            trial.set_user_attr(BEFORE, before)
         trial.set_user_attr(SECONDS, round(run.seconds, 1))
         ledger.study.tell(trial, value)
         show.note(f"  trial {trial.number + 1}: {page.figure(CRITERIA[plan.by], value)}")
@@ -233,7 +239,7 @@ def _claim(folder: Path, plan: Plan, store: str) -> None:
 
 
 def _results(
-    plan: Plan, space: Space, folder: Path, store: str, shape: tuple[int, ...], show: Show
+    plan: Plan, space: Space, folder: Path, store: str, splits: Splits, show: Show
 ) -> dict[str, Any]:
     """Write what all trials so far came to."""
     ledger, criterion = plan.ledger(folder, store), CRITERIA[plan.by]
@@ -245,17 +251,20 @@ def _results(
     best = (max if criterion.rises else min)(done, key=lambda trial: trial["value"])
     found = {
         "by": plan.by,
-        "best": {key: best[key] for key in ("number", "value", "settings")},
+        "best": {key: best[key] for key in ("number", "value", BEFORE, "settings") if key in best},
         "importance": importances(ledger.study, space),
         "trials": trials,
         "format_version": FORMAT_VERSION,
     }
     write_json(folder / "search.json", found)
     recipe = folder / "best.yaml"
-    write_text(recipe, complete_for(compose([plan.recipe], best["settings"]), shape).to_yaml())
+    write_text(recipe, complete_for(compose([plan.recipe], best["settings"]), splits.train.shape).to_yaml())
     title = f"{plan.recipe['method']['name']} on {Path(plan.recipe['data']['name']).name}: a search"
     protocol = yaml.safe_dump(asdict(plan), sort_keys=False, allow_unicode=True)
-    content = page.Content(title, criterion, found, space, f"diabolo fit --recipe {recipe}", protocol)
+    command = f"diabolo fit --recipe {recipe}"
+    judged = min(len(probe_images(splits)[1]), QUICK_VALIDATION)
+    gained = plan.by != "knn" or BEFORE not in best or differ(best["value"], judged, best[BEFORE], judged)
+    content = page.Content(title, criterion, found, space, command, protocol, plan.budget, gained)
     page.write(folder / "search.html", content)
     for sentence in content.verdict:
         show.note(sentence)

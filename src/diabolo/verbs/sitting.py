@@ -17,8 +17,9 @@ import torch
 from lightning_fabric import Fabric
 
 from diabolo.data.images import Splits
-from diabolo.distributed import mean_over_processes, world_size
+from diabolo.distributed import alone, mean_over_processes, world_size
 from diabolo.errors import Interrupted, SettingsError
+from diabolo.evaluation.features import sample
 from diabolo.evaluation.suite import quick
 from diabolo.files import read_tensors
 from diabolo.memory import TO_TRAIN, enough
@@ -34,6 +35,7 @@ from diabolo.verbs.console import Bar, Show, in_two_units
 
 Watch = Callable[[Mapping[str, Any]], None]
 CURVE_POINTS = 20  # of the live kNN and rank, unless the recipe says how often
+FITTED = 2_000  # images that batch norm is fitted to for the first of them
 
 
 @enough(TO_TRAIN)
@@ -43,10 +45,9 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
     watch: is given each row of the log; what it raises ends the training.
     """
     recipe, settings = run.recipe, run.recipe.training
-    method = run.build().to(fabric.device)
     saved = run.folder / "checkpoints"
-    if recipe.init is not None and not any(saved.glob("*.safetensors")):
-        warm_start(method, Path(recipe.init))
+    begun = any(saved.glob("*.safetensors"))
+    method = (run.build() if begun else initialised(run)).to(fabric.device)
     if method.needs.synchronise and world_size() > 1:
         norm.synchronise(method)
     optimiser = prepare(method, recipe)
@@ -73,19 +74,26 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
     bar = Bar(
         show, position.step, steps_per_epoch, settings.epochs, settings.batch_size * settings.accumulate
     )
+
+    def enter(row: dict[str, Any]) -> None:
+        run.log(row)
+        write_scalars(board, row)
+        if row["kind"] == "curve":
+            bar.curve(row)
+        if watch is not None:
+            watch(row)
+
     with bar, deferred_interrupt() as interrupted, closing(board) if board else nullcontext():
         saved_at = time.perf_counter()
+        fresh = position.step < steps and not run.metrics
+        if fabric.is_global_zero and fresh and recipe.evaluation.live != 0:
+            enter(beginning(run, splits, fabric.device))
         for event in events:
             bar.step(event)
             stop = agreed(interrupted, event)
             if fabric.is_global_zero:
                 for row in rows(run, method, splits, event):
-                    run.log(row)
-                    write_scalars(board, row)
-                    if row["kind"] == "curve":
-                        bar.curve(row)
-                    if watch is not None:
-                        watch(row)
+                    enter(row)
                 if stop or time.perf_counter() - saved_at > settings.checkpoint_every:
                     checkpoints.save(saved, method, optimiser, position)
                     saved_at = time.perf_counter()
@@ -106,10 +114,31 @@ def rows(run: Run, method: Method, splits: Splits, event: Event) -> Iterator[dic
     live, epochs = run.recipe.evaluation.live, run.recipe.training.epochs
     every = math.ceil(epochs / CURVE_POINTS) if live is None else live
     if event.epoch is not None and every and (event.epoch % every == 0 or event.epoch == epochs):
-        method.eval()
-        represent = partial(method.represent, space=run.recipe.evaluation.space)
-        scores = quick(represent, splits, next(method.parameters()).device)
-        yield {"kind": "curve", "step": event.step, "epoch": event.epoch, **scores}
+        yield {"kind": "curve", "step": event.step, "epoch": event.epoch, **point(run, method, splits)}
+
+
+def point(run: Run, method: Method, splits: Splits) -> dict[str, float]:
+    """A point of the live curve, in the recipe's space. Leaves the method in evaluation mode."""
+    represent = partial(method.eval().represent, space=run.recipe.evaluation.space)
+    return quick(represent, splits, next(method.parameters()).device)
+
+
+def beginning(run: Run, splits: Splits, device: torch.device) -> dict[str, Any]:
+    """The live curve's row before the first step; a new batch norm is fitted to a sample of the data."""
+    with alone():
+        method = initialised(run).to(device)
+        if run.recipe.init is None:
+            few = splits.train.take(torch.from_numpy(sample(len(splits.train), FITTED)))
+            estimate_statistics(method, Feed(few, [], 1, run.recipe.seed, device))
+        return {"kind": "curve", "step": 0, "epoch": 0, **point(run, method, splits)}
+
+
+def initialised(run: Run) -> Method:
+    """The run's method before training, with the weights it starts from."""
+    method = run.build()
+    if run.recipe.init is not None:
+        warm_start(method, Path(run.recipe.init))
+    return method
 
 
 def agreed(interrupted: threading.Event, event: Event) -> bool:
