@@ -16,6 +16,7 @@ import torch
 import torch._inductor.config
 from PIL import Image
 
+import diabolo
 from diabolo.cli import main
 from diabolo.data.images import Images
 from diabolo.data.splits import load
@@ -23,6 +24,7 @@ from diabolo.evaluation.features import load_features
 from diabolo.files import read_tensors
 from diabolo.recipe import Data, from_yaml
 from diabolo.run import Run
+from diabolo.verbs.reading import splits_of
 
 SMALL = "{name: random-resized-crop, size: 4}"
 QUICK = ["--epochs", "1", "--set", "training.batch_size=32", "--set", "encoder={name: mlp, widths: [32]}"]
@@ -150,14 +152,34 @@ def test_what_is_embedded_is_scored_on_its_own_test_part(
     assert run("fit", tmp_path / "rows.npz", "--method", "ae", "--no-evaluate", "--out", folder, *QUICK) == 0
     assert run("embed", folder, tmp_path / "rows.npz", "-o", out) == 0
     arrays = np.load(out, allow_pickle=False)
-    assert [tuple(row) for row in zip(arrays["names"][[0, -1]], arrays["parts"][[0, -1]], strict=True)] == [
-        ("train/0", "train"),
-        ("test/29", "test"),
-    ]
+    assert [*arrays["names"][[0, -1]]] == ["train/0", "test/29"]
+    assert [*np.unique(arrays["parts"][:90])] == ["train", "validation"]  # which the run held out
+    assert [*np.unique(arrays["parts"][90:])] == ["test"]
     expected = Run.open(folder).embed(Images(torch.from_numpy(pixels["test"])[:, None]))
     np.testing.assert_allclose(load_features(out).test.values, expected, rtol=1e-5, atol=1e-6)
     assert run("evaluate", out, "--probe", "knn") == 0
     assert "z.npz: 81 examples to fit on, 9 to choose by, 30 to test on" in capsys.readouterr().err
+
+
+def test_what_a_run_was_trained_on_is_not_embedded_as_test(tmp_path: Path, capsys) -> None:
+    """Noise with labels at random: only those it was trained on can be told."""
+    rng = np.random.default_rng(0)
+    noise = {"images": rng.integers(0, 255, (400, 6, 6), dtype=np.uint8), "labels": rng.integers(0, 4, 400)}
+    np.savez(tmp_path / "noise.npz", **noise)
+    np.savez(tmp_path / "half.npz", **{key: rows[::2] for key, rows in noise.items()})
+    folder, out = tmp_path / "run", tmp_path / "z.npz"
+    widths = ["--set", "encoder.name=mlp", "--set", "encoder.widths=[256]", "--epochs", "60"]
+    assert run("fit", tmp_path / "noise.npz", "--method", "supervised", "--out", folder, *widths) == 0
+    assert run("embed", folder, tmp_path / "noise.npz", "-o", out) == 0
+    assert "no test part" not in capsys.readouterr().err
+    parts = load_features(out)
+    held = splits_of(Run.open(folder))
+    for name in ("train", "validation", "test"):
+        assert np.array_equal(getattr(parts, name).labels, getattr(held, name).labels.numpy())
+    scored = diabolo.evaluate(out, probes=["knn"], quiet=True)["encoder"]["knn"]["accuracy"]
+    assert scored == Run.open(folder).scores["encoder"]["knn"]["accuracy"] < 0.5
+    assert run("embed", folder, tmp_path / "half.npz", "-o", out) == 0
+    assert "there is no test part" in capsys.readouterr().err
 
 
 def test_images_keep_the_names_of_their_rows_in_the_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from diabolo.errors import UserError
 from diabolo.files import check_file, write_arrays
 from diabolo.run import Run
 from diabolo.verbs.console import Show
-from diabolo.verbs.reading import opened, parts_like
+from diabolo.verbs.reading import opened, origins_of, parts_like
 
 
 def embed(
@@ -27,9 +27,9 @@ def embed(
     """Embed every image of a data set, train first: float32 [N, D].
 
     out: an `.npz` to write, with `features` [N, D], `labels` [N] (−1 where there is none), `names` [N] and
-    `parts` [N], such as test, `classes`, and where there are any `attributes` [N, A] and `attribute_names`,
-    `quantities` [N, Q] and `quantity_names`; `diabolo evaluate` reads it. Images are resized to what the run
-    was trained on.
+    `parts` [N], such as test (of the run's own data, what it held out), `classes`, and where there are any
+    `attributes` [N, A] and `attribute_names`, `quantities` [N, Q] and `quantity_names`; `diabolo evaluate`
+    reads it. Images are resized to what the run was trained on.
     """
     show = Show(quiet)
     run = opened(run)
@@ -42,12 +42,18 @@ def embed(
     images = parts.together()
     features = run.embed(images, space)
     if out is not None:
+        origins = origins_of(run, parts)
+        if "test" not in origins:
+            show.note(
+                "there is no test part: 'diabolo evaluate' cuts one at random, which tests nothing where the "
+                "run was trained on these images"
+            )
         labels = np.full(len(images), -1) if images.labels is None else images.labels.numpy()
         arrays = {
             "features": features,
             "labels": labels,
             "names": np.array(images.names),
-            "parts": parts.origins(),
+            "parts": origins,
             "classes": np.array(images.classes, dtype=str),
         }
         if images.attributes is not None:

@@ -76,6 +76,24 @@ def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
     return parts.named()
 
 
+def origins_of(run: Run, parts: Parts) -> NDArray[np.str_]:
+    """The part of each of all images, such as test, in the order of `Parts.present`.
+
+    Of the data that the run was trained on, what it held out itself is test and validation too: scored by
+    another cut, a representation would be tested on what it was trained on.
+    """
+    parts, origins = parts.named(), parts.origins()
+    try:
+        own = split(parts, run.recipe.data)
+    except UserError:  # other data than the run's, and too few to be cut
+        return origins
+    if own.digest() != run.facts.digest:
+        return origins
+    held = {name: part for part in ("validation", "test") for name in getattr(own, part).names}
+    names = parts.together().names
+    return np.array([held.get(name, origin) for name, origin in zip(names, origins, strict=True)])
+
+
 def images_of(run: Run, data: Looked, show: Show) -> Images:
     """The images to look at, named: those given, or the run's own test images.
 
