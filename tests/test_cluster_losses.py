@@ -53,6 +53,15 @@ def test_sinkhorn_is_the_paper_s(B: int, K: int, epsilon: float, iterations: int
     torch.testing.assert_close(sinkhorn(scores, epsilon, iterations), expected, rtol=1e-9, atol=1e-12)
 
 
+def test_sharp_codes_stay_finite_in_float32() -> None:
+    scores = cosine_scores(random(16, 8), random(4, 8, seed=1)).float()
+    scores[3] = torch.tensor([1.0, -1.0, -1.0, -1.0])
+    codes = sinkhorn(scores, 0.004, 3)
+    assert codes.isfinite().all()
+    torch.testing.assert_close(codes.sum(1), torch.ones(16))
+    torch.testing.assert_close(codes.double(), sinkhorn(scores.double(), 0.004, 3), rtol=1e-3, atol=1e-4)
+
+
 def test_codes_share_the_batch_out_evenly() -> None:
     scores = cosine_scores(random(32, 8) + 0.5, random(5, 8, seed=1))  # near some prototypes, far from others
     uneven = []

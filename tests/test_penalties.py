@@ -48,6 +48,8 @@ def test_kl_sparsity_is_that_of_bernoullis_at_the_batch_mean() -> None:
             literal += 0.1 * math.log(0.1 / mean) + 0.9 * math.log(0.9 / (1 - mean))
     assert KLSparsity(activation=0.1)(Point(z), z, unused).item() == pytest.approx(literal)
     assert KLSparsity(activation=0.1)(Point(torch.full_like(z, 0.1)), z, unused).item() == pytest.approx(0)
+    saturated = Point(torch.full_like(z, 20.0).float().sigmoid())  # which rounds to 1
+    assert 1 < KLSparsity()(saturated, z, unused).item() / (J * d) < 20
 
 
 def test_contraction_of_a_narrow_code_is_the_exact_jacobian_with_gradient() -> None:

@@ -1,5 +1,7 @@
 """Assignments of embeddings to prototypes: balanced codes, and k-means on the sphere."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,11 +17,11 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     batch, then each example the mass 1. Returns [B, K]: rows sum to 1, columns to about B/K.
     """
     B, K = scores.shape
-    Q = (scores / epsilon).exp()
+    log_Q = scores / epsilon  # exp(1 / ε) is beyond float32 for ε of 0.01
     for _ in range(iterations):
-        Q = Q / Q.sum(0, keepdim=True) * (B / K)
-        Q = Q / Q.sum(1, keepdim=True)
-    return Q
+        log_Q = log_Q - log_Q.logsumexp(0, keepdim=True) + math.log(B / K)
+        log_Q = log_Q.log_softmax(1)
+    return log_Q.exp()
 
 
 def spherical_kmeans(z: Tensor, centroids: Tensor, iterations: int) -> tuple[Tensor, Tensor]:

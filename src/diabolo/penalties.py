@@ -74,6 +74,8 @@ class KLSparsity(Penalty):
     def __call__(self, q: Posterior, x: Tensor, encode: Callable[[Tensor], Posterior]) -> Tensor:
         rho = self.activation
         mean = reduce_sum(q.mean.mean(0)) / world_size()  # over the whole batch: [J, d]
+        least = torch.finfo(mean.dtype).eps  # a sigmoid that rounds to 0 or 1 would cost infinitely much
+        mean = mean.clamp(least, 1 - least)
         return (rho * (rho / mean).log() + (1 - rho) * ((1 - rho) / (1 - mean)).log()).sum()
 
 

@@ -1,6 +1,7 @@
 """Similarity against its definitions, pair by pair."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,17 @@ def test_the_matrix_holds_every_cosine_in_order():
     assert found["same"] == pytest.approx(literal[alike & ~np.eye(12, dtype=bool)].mean(), abs=1e-6)
     assert found["different"] == pytest.approx(literal[~alike].mean(), abs=1e-6)
     assert (found["views"], found["images"], found["each"]) == ("of the training", 4, 3)
+
+
+def test_it_is_read_on_the_space_that_the_loss_acts_on_too():
+    splits = noise_splits(SHAPE, test=9)
+    subject = plain_subject(Coded(lambda z: z, SHAPE), splits, Pipeline([Steps()], 7))
+    measure = Similarity(images=4, each=3, pairs=9)
+    assert "z" not in measure(subject)  # which is the one that is scored
+    assert subject.space == "z"
+    behind = measure(replace(subject, space="h"))
+    figures = ("same", "different", "alignment", "uniformity")
+    assert behind["z"] == {key: measure(subject)[key] for key in figures}
 
 
 def test_the_sums_are_read_on_two_views_of_many_images():

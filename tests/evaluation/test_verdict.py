@@ -58,7 +58,13 @@ def test_a_code_without_an_active_unit_is_collapsed_whatever_its_rank():
     code = entry(22, 0.5, width=32)
     healthy = "22 of 32 dimensions carry information"
     assert verdict({"encoder": code | {"active_units": 0}})[0] == collapsed
-    assert verdict({"encoder": code | {"active_units": 1}})[0] == healthy
+    assert verdict({"encoder": code | {"active_units": 1}})[0] == f"{healthy}; 1 of 32 units are active"
+    behind = {"width": 16, "centred_rank": 15.0, "active_units": 0}
+    assert verdict({"encoder": code | {"embedding": behind}})[:2] == [
+        "collapsed behind h: none of 16 units of the code is active, it hardly depends on the image",
+        healthy,
+    ]
+    assert verdict({"encoder": code | {"embedding": behind | {"active_units": 3}}})[0] == healthy
     better = {"encoder": code | {"active_units": 0}, "random": entry(20, 0.3, width=32)}
     assert f"{healthy}: no unit is active, yet better than a random encoder" in verdict(better)
 
@@ -129,8 +135,8 @@ def test_a_narrow_representation_that_works_is_not_called_collapsed():
     assert verdict(scores)[1] == narrow
 
 
-BEHIND = "collapsed behind the projector: "
-ONE_OF_128 = BEHIND + "1 of 128 dimensions of the embedding carry information"
+BEHIND = "collapsed behind h: "
+ONE_OF_128 = BEHIND + "1 of 128 dimensions of z carry information"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +148,7 @@ ONE_OF_128 = BEHIND + "1 of 128 dimensions of the embedding carry information"
             {"width": 256, "centred_rank": 150, "spread": 0.0293},
             BEHIND + "all embeddings lie near one point (spread 0.029 of 1)",
         ),
-        ({"width": 2, "centred_rank": 0.0}, BEHIND + "0 of 2 dimensions of the embedding carry information"),
+        ({"width": 2, "centred_rank": 0.0}, BEHIND + "0 of 2 dimensions of z carry information"),
     ],
 )
 def test_collapse_behind_the_projector_is_named_first_however_good_h_is(embedding, line):
@@ -171,7 +177,7 @@ def test_where_both_have_collapsed_the_representation_comes_first():
     collapsed = {"width": 64, "centred_rank": 1.0, "spread": 0.0}
     lines = verdict({"encoder": entry(1.2, 0.2, 0.2) | {"embedding": collapsed}, "random": RANDOM})
     assert lines[0] == "collapsed: 1 of 128 dimensions carry information"
-    assert lines[1] == BEHIND + "1 of 64 dimensions of the embedding carry information"
+    assert lines[1] == BEHIND + "1 of 64 dimensions of z carry information"
     assert lines[2].startswith("failed: ")
 
 

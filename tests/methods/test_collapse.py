@@ -27,7 +27,7 @@ BROKEN = {
     "simsiam": {"method.stop_gradient": False},
     "lejepa": {"method.weight": 0},
 }
-BEHIND = "collapsed behind the projector: "
+BEHIND = "collapsed behind h: "
 
 
 def scores_of(method: str, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -63,3 +63,26 @@ def test_a_broken_method_collapses_and_is_called_so(method: str, tmp_path: Path)
     if method != "simsiam":  # whose encoder collapses with it; the others' hide it
         assert scores["encoder"]["centred_rank"] > 8
         assert scores["verdict"][0].startswith(BEHIND)
+
+
+@pytest.mark.parametrize(("beta", "collapses"), [(500.0, True), (1.0, False)])
+def test_a_code_that_ignores_the_image_is_called_collapsed_in_h_too(
+    beta: float, collapses: bool, tmp_path: Path
+) -> None:
+    run = fit(
+        "digits",
+        "vae",
+        recipe={
+            "encoder": ENCODER,
+            "evaluation": {"live": 0, "space": "h", "probes": [], "references": False},
+        },
+        epochs=10,
+        settings={"training.batch_size": 64, "method.beta": beta, "optimiser.lr": 3e-3},
+        out=tmp_path / "run",
+        accelerator="cpu",
+        quiet=True,
+    )
+    scores = run.scores
+    assert scores["encoder"]["space"] == "h"
+    assert (scores["encoder"]["embedding"]["active_units"] == 0) == collapses
+    assert any(line.startswith(BEHIND + "none of 32 units") for line in scores["verdict"]) == collapses

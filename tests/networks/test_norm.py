@@ -180,3 +180,22 @@ def test_estimated_statistics_are_the_average_over_batches(convert) -> None:
     again = module[1].running_var.clone()
     norm.estimate(module, module, batches)
     assert torch.equal(module[1].running_var, again)
+
+
+def test_what_a_pass_does_not_reach_keeps_its_statistics() -> None:
+    reached, other = nn.BatchNorm2d(2).double(), nn.BatchNorm2d(2).double()
+    other(images(8))
+    before = {name: buffer.clone() for name, buffer in other.named_buffers()}
+    norm.estimate(nn.ModuleList([reached, other]), reached, [images(8)])
+    torch.testing.assert_close(reached.running_mean, images(8).mean((0, 2, 3)))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in other.named_buffers())
+
+
+def test_statistics_settle_with_ten_spans_of_their_average() -> None:
+    module = nn.Sequential(nn.BatchNorm2d(2, momentum=0.5), nn.BatchNorm2d(2, momentum=None)).double()
+    for _ in range(19):
+        module(images(4))
+    assert not norm.settled(module)
+    module(images(4))
+    assert norm.settled(module)
+    assert norm.settled(nn.Linear(2, 2))

@@ -31,6 +31,8 @@ def test_seeds_that_agree_to_a_step_know_nothing_finer() -> None:
     one, other = {0: 91.4, 1: 92.2}, {0: 91.1, 1: 91.9}
     assert paired(one, other).at_least(0) == "held"
     assert paired(one, other, step=0.5).at_least(0) == "undecided"
+    assert paired(one, one).at_least(0) == "undecided"  # equal rows are not ahead of each other
+    assert paired(one, one).at_least(-1) == "held"
     assert paired(one, other, step=0.1).half >= 0.1
 
 

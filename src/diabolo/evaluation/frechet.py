@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from diabolo.evaluation.measures import Measure, Subject
 from diabolo.files import cache_folder, read_tensors, write_tensors
 from diabolo.generation import Array, Coder, Gaussian, codes, decode, per_class
 from diabolo.networks.timm import TIMM, TimmFeatures
+from diabolo.revision import REVISION
 from diabolo.seeds import generator, seed_for
 from diabolo.tables import ENCODERS
 
@@ -69,7 +69,7 @@ def extractor_for(splits: Splits, device: torch.device) -> Extractor:
         encoder = ENCODERS.build(ENCODERS.complete(NETWORK, "extractor"), shape=shape)
         model = nn.Sequential(encoder, heads.classifier(128, (), classes, batch_norm=False)).to(device)
     settings: Any = {"epochs": EPOCHS, "lr": LR, "batch_size": BATCH_SIZE, "select": "best", "seed": 0}
-    key = repr((version("diabolo"), splits.digest(), NETWORK, settings)).encode()
+    key = repr((REVISION, splits.digest(), NETWORK, settings)).encode()
     path = cache_folder() / "extractors" / f"{blake2b(key, digest_size=16).hexdigest()}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):  # another process may be training it: distances must share one

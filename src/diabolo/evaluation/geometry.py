@@ -6,6 +6,7 @@ import numpy as np
 
 EPSILON = 1e-7  # RankMe's ε, as published
 ROUNDING = float(np.finfo(np.float32).eps)  # features are float32: variation below this share is rounding
+UNIT = 0.01  # variance of a posterior's mean above which a unit of a code is active, as published
 ACTIVE = 0.01  # share of the largest deviation above which a dimension counts as active
 
 
@@ -52,6 +53,14 @@ def active_dimensions(z: np.ndarray) -> int:
     spread = deviations(z)
     floor = ROUNDING * float(np.sqrt(np.einsum("nd,nd->", z, z, dtype=np.float64) / z.size))
     return int((spread > max(ACTIVE * spread.max(), floor)).sum())
+
+
+def active_units(mean: np.ndarray) -> int:
+    """How many means [N, d] of a Gaussian posterior vary by more than 0.01 (Burda et al. 2016, section 5.2).
+
+    An absolute rule, since the prior gives the code its scale.
+    """
+    return int((mean.var(0) > UNIT).sum())
 
 
 def sparsity(z: np.ndarray) -> float:

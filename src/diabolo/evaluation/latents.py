@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from diabolo.errors import UserError
+from diabolo.evaluation.geometry import active_units
 from diabolo.evaluation.measures import Measure, Subject
 from diabolo.generation import batches, device_of
 from diabolo.latents import DiagonalGaussian
 from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Method
-
-ACTIVE = 0.01  # variance of the posterior's mean above which a unit is active, as published
 
 
 class Latents(Measure):
@@ -51,11 +48,6 @@ class Latents(Measure):
             return found | {"missing": {"kl": "the prior is no distribution of one image's code"}}
         kl = 0.5 * ((mean.square() + log_variance.exp()) / v - 1 - log_variance + v.log()).mean(0)
         return found | {"kl": float(kl.sum()), "kl_per_dimension": kl.tolist()}
-
-
-def active_units(mean: NDArray[np.floating[Any]]) -> int:
-    """Units of a Gaussian code that are active: the posterior's means, [N, d], vary over the examples."""
-    return int((mean.var(0) > ACTIVE).sum())
 
 
 def _gaussian(method: Method) -> Autoencoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -48,7 +49,8 @@ class Similarity(Measure):
 
     "same": the mean cosine of two views of one example, and "different": of two examples. "alignment" and
     "uniformity", less of which is better; the latter is the mean over both views. "matrix": [images · each,
-    images · each], the views of an example in a row, rounded to three decimals.
+    images · each], the views of an example in a row, rounded to three decimals. "z": the four figures of the
+    embedding or code that the loss acts on, where another space is scored.
     """
 
     on_random = True
@@ -70,19 +72,30 @@ class Similarity(Measure):
 
     def __call__(self, subject: Subject) -> dict[str, Any]:
         z = self._directions(subject, self.images, self.each)  # [n, J, d]
-        n, J, _ = z.shape
         cosines = z.flatten(0, 1) @ z.flatten(0, 1).T
-        same = torch.block_diag(*[torch.ones(J, J, dtype=z.dtype)] * n)
+        found = self._figures(subject, cosines) | {
+            "views": self._named(subject)[0],
+            "images": len(z),
+            "each": z.shape[1],
+            "matrix": [[round(value, 3) for value in row] for row in cosines.tolist()],
+        }
+        if subject.space != "z" and "z" in subject.method.spaces:  # what the loss acts on
+            behind = replace(subject, space="z")
+            z = self._directions(behind, self.images, self.each).flatten(0, 1)
+            found["z"] = self._figures(behind, z @ z.T)
+        return found
+
+    def _figures(self, subject: Subject, cosines: Tensor) -> dict[str, float]:
+        """What sums up the cosines [n · J, n · J], and the pairs."""
+        J = self.each
+        n = len(cosines) // J
+        same = torch.block_diag(*[torch.ones(J, J, dtype=cosines.dtype)] * n)
         u, v = self._directions(subject, self.pairs, 2).unbind(1)
         return {
             "same": float(((cosines * same).sum() - cosines.trace()) / (n * J * (J - 1))),
             "different": float((cosines * (1 - same)).sum() / (n * (n - 1) * J * J)),
             "alignment": alignment(u, v),
             "uniformity": (uniformity(u) + uniformity(v)) / 2,
-            "views": self._named(subject)[0],
-            "images": n,
-            "each": J,
-            "matrix": [[round(value, 3) for value in row] for row in cosines.tolist()],
         }
 
     def _named(self, subject: Subject) -> tuple[str, list[Any]]:

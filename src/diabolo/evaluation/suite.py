@@ -15,7 +15,7 @@ from torch import Tensor
 from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
 from diabolo.evaluation.features import Features, Part, Target, extract, probe_images, sample
-from diabolo.evaluation.geometry import effective_rank, geometry, spread
+from diabolo.evaluation.geometry import active_units, effective_rank, geometry, spread
 from diabolo.evaluation.probes import KNN, Explained, Needs, Outcome, known
 from diabolo.files import write_json
 from diabolo.tables import PROBES
@@ -100,16 +100,21 @@ def embedding(
     splits: Splits,
     unit: Literal["length", "deviation"] | None,
     device: torch.device | str = "cpu",
+    *,
+    gaussian: bool = False,
 ) -> dict[str, Any]:
-    """Geometry of the embedding that a loss acts on, as the loss sees it: where collapse can hide from h.
+    """Geometry of the embedding or code that a loss acts on, as the loss sees it: collapse can hide there.
 
     represent: to the embedding. unit: see `Method.unit`; "length" divides each embedding by its own, and
-    either adds "spread". It is read on a sample of train, as in `score`.
+    either adds "spread". gaussian: the embeddings are means of a posterior, of which "active_units" are
+    counted. It is read on a sample of train, as in `score`.
     """
     z = _part(represent, probe_images(splits)[0], RANK_ROWS, device).values
     if unit == "length":
         z = z / np.linalg.norm(z, axis=1, keepdims=True).clip(min=np.finfo(np.float32).tiny)
-    return {"width": z.shape[1]} | geometry(z) | ({"spread": spread(z, unit)} if unit else {})
+    found: dict[str, Any] = {"width": z.shape[1]} | geometry(z)
+    found |= {"spread": spread(z, unit)} if unit else {}
+    return found | ({"active_units": active_units(z)} if gaussian else {})
 
 
 def as_score(outcome: Outcome | Explained, seconds: float) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
     dimensions, collapsed = _dimensions(scores)
     lines = [dimensions] if collapsed else []  # the first sentence is what matters most
     if "embedding" in encoder:
-        lines += filter(None, [_behind_projector(encoder["embedding"])])
+        lines += filter(None, [_behind(encoder["embedding"])])
     if random := scores.get("random"):
         sides = compare(encoder, random)
         failed = bool(sides) and 1 not in sides.values() and encoder["test_size"] >= FEW
@@ -120,7 +120,9 @@ def _dimensions(scores: Mapping[str, Any]) -> tuple[str, bool]:
     most = _most(encoder)
     few = f", of {most:.0f} that {most + 1:.0f} train examples can span" if most < width else ""
     count = f"{rank:.0f} of {width} dimensions carry information{few}"
-    inactive = encoder.get("active_units") == 0  # a rank knows no scale: noise may have any
+    if active := encoder.get("active_units"):
+        count += f"; {active} of {width} units are active"
+    inactive = active == 0  # a rank knows no scale: noise may have any
     collapsed = _on_a_line(encoder) or inactive
     before = [min(scores[name]["centred_rank"], width) for name in ("random", "pixels") if name in scores]
     narrow = rank < NARROW_SHARE * most and rank < LOST_SHARE * min(before, default=math.inf)
@@ -158,18 +160,22 @@ def _on_a_line(entry: Entry) -> bool:
     return entry["centred_rank"] < (COLLAPSED_RANK if _most(entry) >= 2 * COLLAPSED_RANK else 1.0)
 
 
-def _behind_projector(embedding: Entry) -> str | None:
-    """A sentence where the embedding that the loss acts on has collapsed, whatever h looks like.
+def _behind(embedding: Entry) -> str | None:
+    """A sentence where the embedding or code that the loss acts on has collapsed, whatever h looks like.
 
     A low rank alone is none: classes that contract, or as many logits as classes, are few dimensions too.
     """
+    width = embedding["width"]
+    if embedding.get("active_units") == 0:
+        return (
+            f"collapsed behind h: none of {width} units of the code is active, it hardly depends on the image"
+        )
     if _on_a_line(embedding):
-        count = f"{embedding['centred_rank']:.0f} of {embedding['width']} dimensions"
-        return f"collapsed behind the projector: {count} of the embedding carry information"
+        count = f"{embedding['centred_rank']:.0f} of {width} dimensions"
+        return f"collapsed behind h: {count} of z carry information"
     if embedding.get("spread", 1.0) < ONE_POINT:
         return (
-            "collapsed behind the projector: all embeddings lie near one point "
-            f"(spread {embedding['spread']:.3f} of 1)"
+            f"collapsed behind h: all embeddings lie near one point (spread {embedding['spread']:.3f} of 1)"
         )
     return None
 

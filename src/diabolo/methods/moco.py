@@ -15,6 +15,7 @@ from diabolo.methods.base import Method, Needs, Terms
 from diabolo.networks import norm
 from diabolo.networks.backbone import Backbone
 from diabolo.networks.heads import mlp_head
+from diabolo.precision import upcast
 from diabolo.views.pipeline import Batch
 
 
@@ -53,7 +54,7 @@ class MoCo(Method):
 
     def forward(self, batch: Batch) -> Terms:
         query, key = batch.views[0].unbind(1)  # [B, C, H, W] each
-        q = F.normalize(self.embed(self.encoder(query)), dim=1)  # [B, D]
+        q = F.normalize(upcast(self.embed(self.encoder(query))), dim=1)  # [B, D]
         k = self.keys(key)  # of all processes
         self.fresh.append(k)
         loss = info_nce(q, local(k), self.queue, self.temperature)
@@ -64,7 +65,7 @@ class MoCo(Method):
         """This process's views [B / world, …] → the keys of the whole batch [B, D], in order."""
         # What asks other processes, and the draw, are no part of a compiled graph.
         order, shuffled = torch.compiler.disable(_shuffle)(x)
-        k: Tensor = torch.compiler.disable(gather)(F.normalize(self.key(shuffled), dim=1))
+        k: Tensor = torch.compiler.disable(gather)(F.normalize(upcast(self.key(shuffled)), dim=1))
         return k[order.argsort()]
 
     def embed(self, h: Tensor) -> Tensor:

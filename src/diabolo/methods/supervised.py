@@ -25,8 +25,8 @@ class Supervised(Method):
         labels = batch.labels.repeat_interleave(views.shape[1])  # [B·J]
         logits = self.embed(self.encoder(views.flatten(0, 1)))
         # The mean over all processes' labelled examples: those without a label are −1.
-        labelled = reduce_sum((labels >= 0).sum()) / world_size()
-        loss = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / labelled.clamp(min=1)
+        labelled = reduce_sum((labels >= 0).sum()).clamp(min=1) / world_size()
+        loss = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / labelled
         return Terms(loss, {"cross_entropy": loss})
 
     def embed(self, h: Tensor) -> Tensor:

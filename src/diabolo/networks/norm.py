@@ -15,6 +15,8 @@ from diabolo.distributed import gather, mean_over_processes, world_size
 from diabolo.errors import UserError
 from diabolo.precision import upcast
 
+SPANS = 10  # of a moving average of batches, after which it has settled
+
 
 class _Tracking(_BatchNorm):
     """Batch norm that is handed the moments it tracks."""
@@ -126,12 +128,13 @@ def plain(module: nn.Module) -> nn.Module:
 def estimate(module: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor]) -> nn.Module:
     """Set the running statistics of every batch norm to their average over `forward` of batches [n, *shape].
 
-    For networks that were not trained: all else is in evaluation mode meanwhile, and the whole module after.
-    `forward` is the module itself, or one of its methods.
+    For networks that were hardly trained: all else is in evaluation mode meanwhile, and the whole module
+    after. `forward` is the module itself, or one of its methods; what it does not reach stays as it was.
     """
     norms = [norm for norm in module.eval().modules() if isinstance(norm, _BatchNorm)]
     grouped = [norm for norm in norms if isinstance(norm, _Grouped)]
     momenta = [norm.momentum for norm in norms]
+    before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
@@ -142,9 +145,26 @@ def estimate(module: nn.Module, forward: Callable[[Tensor], object], batches: It
         forward(batch)
     for norm in grouped:
         norm.estimating = False
-    for norm, momentum in zip(norms, momenta, strict=True):
+    for norm, momentum, buffers in zip(norms, momenta, before, strict=True):
         norm.momentum = momentum
+        if norm.num_batches_tracked is not None and not norm.num_batches_tracked:
+            norm.load_state_dict(buffers, strict=False)
     return module.eval()
+
+
+def settled(module: nn.Module) -> bool:
+    """Whether running statistics have forgotten where they began, and follow the weights.
+
+    Until ten times the span of their moving average they lag behind weights that move fast, enough to make
+    a code ten times too wide (Wu & Johnson 2021, section 3). True where there is no batch norm.
+    """
+    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.momentum]
+    seen = [
+        norm.momentum * int(norm.num_batches_tracked)
+        for norm in norms
+        if norm.momentum and norm.num_batches_tracked is not None
+    ]
+    return not seen or max(seen) >= SPANS
 
 
 def synchronised_moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,8 +25,11 @@ class Difference:
     seeds: int
 
     def at_least(self, by: float) -> Word:
-        """Whether the difference is `by` or more: decided where the interval lies on one side of it."""
-        if self.mean - self.half >= by:
+        """Whether the difference is `by` or more: decided where the interval lies on one side of it.
+
+        By 0 it must be more: rows that are equal are not ahead of each other.
+        """
+        if self.mean - self.half >= by and (by or self.mean > 0):
             return "held"
         return "not held" if self.mean + self.half < by else "undecided"
 

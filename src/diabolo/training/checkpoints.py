@@ -23,7 +23,7 @@ KEPT = 2  # the newest, and the one before it
 
 
 def save(folder: Path, method: nn.Module, optimiser: Optimizer, position: Position) -> None:
-    """Write the checkpoint of this step, then drop all but the newest two."""
+    """Write the checkpoint of this step, then drop all but the newest two, and what a kill left half."""
     tensors = {f"method/{name}": tensor for name, tensor in method.state_dict().items()}
     for index, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{index}/{k}": v for k, v in moments.items() if isinstance(v, Tensor)}
@@ -34,7 +34,7 @@ def save(folder: Path, method: nn.Module, optimiser: Optimizer, position: Positi
         "unlogged": position.meter.unlogged(position.step),
     }
     write_tensors(folder / f"{position.step:09d}.safetensors", tensors, {"position": json.dumps(state)})
-    for old in sorted(folder.glob("*.safetensors"))[:-KEPT]:
+    for old in [*sorted(folder.glob("*.safetensors"))[:-KEPT], *folder.glob(".*.tmp")]:
         old.unlink()
 
 

@@ -1,20 +1,31 @@
-"""Batch norm of a method that is not trained."""
+"""Batch norm of a method that is not trained, or hardly."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from diabolo.methods.base import Method
+from diabolo.data.images import Images
+from diabolo.methods.base import Generative, Method
 from diabolo.networks import norm
-from diabolo.training.loop import Feed
+
+LEAST = 256  # examples of a batch, where there are so many
 
 
-def estimate_statistics(method: Method, feed: Feed) -> None:
-    """Running statistics in every space the method offers, from one pass over the data."""
+def estimate_statistics(method: Method, images: Images) -> None:
+    """Running statistics in every space the method offers, and of its decoder, from one pass over the data.
 
-    def every_space(x: Tensor) -> None:
+    Each batch reaches over all of the data, which may be in the order of its classes.
+    """
+
+    def everything(x: Tensor) -> None:
         for space in method.spaces:
             if space != "map":  # its batch norm is the feature's
                 method.represent(x, space)
+        if isinstance(method, Generative):
+            method.reconstruct(x)
 
-    norm.estimate(method, every_space, feed.clean())
+    device = next(method.parameters()).device
+    count = max(1, len(images) // LEAST)
+    batches = (images.floats(torch.arange(i, len(images), count)).to(device) for i in range(count))
+    norm.estimate(method, everything, batches)

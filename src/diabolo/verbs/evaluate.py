@@ -15,7 +15,7 @@ from diabolo.data.images import Splits
 from diabolo.errors import UserError
 from diabolo.evaluation.encoders import Encoder
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
-from diabolo.evaluation.latents import active_units
+from diabolo.evaluation.geometry import active_units
 from diabolo.evaluation.measures import Subject, on_random
 from diabolo.evaluation.suite import embedding, needing, score, write_scores
 from diabolo.evaluation.suites import Suite, applicable, read_suite
@@ -178,11 +178,14 @@ def _scores(
         | tuned_scores(run.method, space, specs, splits, run)
         | measured_scores(measures, subject, show)
     }
-    if space == "z" and isinstance(run.method, Autoencoder) and run.method.gaussian:
+    gaussian = isinstance(run.method, Autoencoder) and run.method.gaussian
+    if space == "z" and gaussian:
         scores["encoder"]["active_units"] = active_units(features.test.values)
-    if "z" in run.method.spaces[1:]:  # the loss acts on another space than the one to use
+    elif "z" in run.method.spaces and (space != "z" or run.method.unit):  # where collapse can hide
         represent = partial(run.method.represent, space="z")
-        scores["encoder"]["embedding"] = embedding(represent, splits, run.method.unit, run.device)
+        unit = run.method.unit
+        found = embedding(represent, splits, unit, run.device, gaussian=gaussian)
+        scores["encoder"]["embedding"] = found
     for other in settings.also:
         represented = features_of(partial(run.method.represent, space=other), splits, run.device)
         scores[f"encoder.{other}"] = {"space": other} | score(represented, specs, seed).scores

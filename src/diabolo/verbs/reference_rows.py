@@ -20,7 +20,6 @@ from diabolo.methods.base import Method
 from diabolo.revision import REVISION
 from diabolo.run import Run
 from diabolo.tables import PROBES
-from diabolo.training.loop import Feed
 from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Show
 from diabolo.verbs.supervised import own_parts, supervised_recipe, supervised_twin
@@ -106,7 +105,7 @@ def _key(splits: Splits, specs: Specs, seed: int) -> dict[str, Any]:
 def untrained(run: Run, splits: Splits) -> Method:
     """The run's method as it was initialised, its batch norm fitted to the data."""
     method = run.build().to(run.device)
-    estimate_statistics(method, Feed(splits.train, [], 1, run.recipe.seed, run.device))
+    estimate_statistics(method, splits.train)
     return method
 
 

@@ -35,7 +35,7 @@ from diabolo.verbs.console import Bar, Show, in_two_units
 
 Watch = Callable[[Mapping[str, Any]], None]
 CURVE_POINTS = 20  # of the live kNN and rank, unless the recipe says how often
-FITTED = 2_000  # images that batch norm is fitted to for the first of them
+FITTED = 2_000  # images that batch norm is fitted to for the first ones
 
 
 @enough(TO_TRAIN)
@@ -46,8 +46,9 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
     """
     recipe, settings = run.recipe, run.recipe.training
     saved = run.folder / "checkpoints"
-    begun = any(saved.glob("*.safetensors"))
-    method = (run.build() if begun else initialised(run)).to(fabric.device)
+    method = run.build().to(fabric.device)
+    if recipe.init is not None and not any(saved.glob("*.safetensors")):
+        warm_start(method, Path(recipe.init))
     if method.needs.synchronise and world_size() > 1:
         norm.synchronise(method)
     optimiser = prepare(method, recipe)
@@ -56,8 +57,6 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
     feed = Feed(splits.train, pipelines, settings.batch_size, recipe.seed, fabric.device)
     steps_per_epoch = feed.batches.steps_per_epoch // settings.accumulate
     steps = settings.epochs * steps_per_epoch
-    if settings.epochs == 0:
-        estimate_statistics(method, feed)
     if position.step < steps:
         with in_precision(settings.precision, fabric.device):
             seconds = (steps - position.step) * settings.accumulate * seconds_per_batch(method, feed)
@@ -87,7 +86,7 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
         saved_at = time.perf_counter()
         fresh = position.step < steps and not run.metrics
         if fabric.is_global_zero and fresh and recipe.evaluation.live != 0:
-            enter(beginning(run, splits, fabric.device))
+            enter({"kind": "curve", "step": 0, "epoch": 0, **point(run, method, splits)})
         for event in events:
             bar.step(event)
             stop = agreed(interrupted, event)
@@ -102,6 +101,14 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
                 raise Interrupted(
                     f"stopped at step {event.step} of {steps}; continue with --out {run.folder} --resume"
                 )
+    if not norm.settled(method):
+        with alone():
+            estimate_statistics(method, splits.train)
+    if not all(bool(weights.isfinite().all()) for weights in method.parameters()):
+        raise SettingsError(
+            f"after step {steps}, the last, the weights are not finite; a lower optimiser.lr, "
+            "training.clip=1 or training.precision=float32 may help"
+        )
     if fabric.is_global_zero:
         run.save(method, position.seconds)
     fabric.barrier()  # no process goes on before the model is there
@@ -118,27 +125,14 @@ def rows(run: Run, method: Method, splits: Splits, event: Event) -> Iterator[dic
 
 
 def point(run: Run, method: Method, splits: Splits) -> dict[str, float]:
-    """A point of the live curve, in the recipe's space. Leaves the method in evaluation mode."""
+    """A point of the live curve, in the recipe's space; batch norm that lags is fitted to a sample first."""
+    if not norm.settled(method):
+        method = copy.deepcopy(method)
+        few = torch.from_numpy(sample(len(splits.train), FITTED))
+        with alone():
+            estimate_statistics(method, splits.train.take(few))
     represent = partial(method.eval().represent, space=run.recipe.evaluation.space)
     return quick(represent, splits, next(method.parameters()).device)
-
-
-def beginning(run: Run, splits: Splits, device: torch.device) -> dict[str, Any]:
-    """The live curve's row before the first step; a new batch norm is fitted to a sample of the data."""
-    with alone():
-        method = initialised(run).to(device)
-        if run.recipe.init is None:
-            few = splits.train.take(torch.from_numpy(sample(len(splits.train), FITTED)))
-            estimate_statistics(method, Feed(few, [], 1, run.recipe.seed, device))
-        return {"kind": "curve", "step": 0, "epoch": 0, **point(run, method, splits)}
-
-
-def initialised(run: Run) -> Method:
-    """The run's method before training, with the weights it starts from."""
-    method = run.build()
-    if run.recipe.init is not None:
-        warm_start(method, Path(run.recipe.init))
-    return method
 
 
 def agreed(interrupted: threading.Event, event: Event) -> bool:
