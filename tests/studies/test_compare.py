@@ -103,7 +103,7 @@ def verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
     def say() -> list[str]:
         diabolo.compare("digits", list(figures), out=tmp_path, quiet=True)
         page = (tmp_path / "comparison.html").read_text("utf-8")
-        return re.findall("<p>(.*?)</p>", page)
+        return re.findall("<p>(.*?)</p>", page.replace("\N{NO-BREAK SPACE}", " "))
 
     return say
 

@@ -57,16 +57,43 @@ def test_what_is_worse_than_the_untrained_encoder_has_failed(tmp_path: Path) -> 
     plant(tmp_path, "bad", [0.40, 0.41, 0.42], [0.01] * 3)
     study = planted_study()
     says = "bad is worse than the untrained encoder: kNN % 41.0 against 50.0"
-    assert table_of(study, Store(tmp_path).results(study)).failed == [says]
+    alike = "good cannot be told apart from the untrained encoder: kNN % 49.7 against 50.0"
+    assert table_of(study, Store(tmp_path).results(study)).failed == [alike, says]
     assert f"- **failed**: {says}." in section("a/study", study, Store(tmp_path))
     other = {"good": {"method": "vae"}, "bad": {"method": "ae", "settings": {"encoder": "conv"}}}
-    assert not table_of(planted_study(rows=other), Store(tmp_path).results(study)).failed
+    assert table_of(planted_study(rows=other), Store(tmp_path).results(study)).failed == [alike]
+    untrained = planted_study(rows={"good": {"method": "vae", "settings": {"training.epochs": 0}}})
+    own = [one for one in Store(tmp_path).results(study) if one.row == "good"]
+    assert not table_of(untrained, own).failed
+
+
+def test_a_row_that_is_ahead_in_one_accuracy_has_not_failed(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.50, 0.52, 0.47], [0.01] * 3, references=True)
+    for path in tmp_path.glob("good-*.json"):
+        values = json.loads(path.read_text())
+        for of, accuracy in (("encoder", 0.9), ("random", 0.8)):
+            values["scores"][of]["linear"] = {"accuracy": accuracy}
+        path.write_text(json.dumps(values))
+    study = planted_study(columns=["knn", "linear"])
+    assert not table_of(study, Store(tmp_path).results(study)).failed
+
+
+def test_what_collapsed_is_told_with_its_verdict(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.9, 0.9], [0.01] * 2)
+    path = tmp_path / "good-1.json"
+    values = json.loads(path.read_text())
+    values["scores"]["verdict"] = ["collapsed behind h: 1 of 9 dimensions of z carry information", "beats it"]
+    path.write_text(json.dumps(values))
+    study = planted_study(seeds=2)
+    told = "good, 1 of 2 seeds: collapsed behind h: 1 of 9 dimensions of z carry information"
+    assert table_of(study, Store(tmp_path).results(study)).failed == [told]
+    assert f"- **failed**: {told}." in section("a/study", study, Store(tmp_path))
 
 
 def test_some_seeds_of_which_each_is_behind_have_failed_however_they_vary(tmp_path: Path) -> None:
     plant(tmp_path, "good", [0.5, 0.5], [0.01] * 2, references=True)
     plant(tmp_path, "bad", [0.20, 0.40], [0.01] * 2)
-    [failed] = table_of(planted_study(seeds=2), Store(tmp_path).results(planted_study(seeds=2))).failed
+    *_, failed = table_of(planted_study(seeds=2), Store(tmp_path).results(planted_study(seeds=2))).failed
     assert failed == "bad is worse than the untrained encoder: kNN % 30.0 against 50.0"
 
 
@@ -152,7 +179,10 @@ def test_with_one_seed_the_test_set_must_tell(tmp_path: Path) -> None:
     plant(tmp_path, "bad", [0.40], [0.01])
     study = planted_study(seeds=1)
     failed = table_of(study, Store(tmp_path).results(study)).failed
-    assert failed == ["bad is worse than the untrained encoder: kNN % 40.0 against 50.0"]
+    assert failed == [
+        "good cannot be told apart from the untrained encoder: kNN % 49.0 against 50.0",
+        "bad is worse than the untrained encoder: kNN % 40.0 against 50.0",
+    ]
 
 
 def test_a_code_is_not_held_against_that_of_another_kind_of_head(tmp_path: Path) -> None:
@@ -252,7 +282,10 @@ def test_a_column_may_be_of_a_further_space(tmp_path: Path) -> None:
     store = plant(tmp_path, "good", [0.9], [0.01], references=True)
     study = planted_study(columns=["knn", "knn-h"], seeds=1)
     [result] = store.results(study)
-    further = {"encoder.h": {"knn": {"accuracy": 0.7}}, "random.h": {"knn": {"accuracy": 0.2}}}
+    further = {
+        f"{name}.h": {"knn": {"accuracy": accuracy}, "test_size": 1000}
+        for name, accuracy in (("encoder", 0.7), ("random", 0.2))
+    }
     result = replace(result, scores={**result.scores, **further})
 
     good, _, random = table_of(study, [result]).lines

@@ -19,6 +19,7 @@ REFERENCES = {
     "pixels": "raw pixels",
     "supervised": "supervised encoder",
 }
+ROUNDING = 1e-9  # by which equal means may differ
 Recipes = Mapping[str, Recipe]  # by row
 
 
@@ -69,29 +70,44 @@ def references_of(results: Sequence[Result]) -> list[Reference]:
 def failed(
     recipes: Recipes, columns: Sequence[Column], results: Sequence[Result], references: Sequence[Reference]
 ) -> list[str]:
-    """A sentence for each row that is behind its own untrained encoder, where that is among the references.
+    """A sentence for each row that is behind its own untrained encoder, or ahead of it in no accuracy.
 
-    Behind by more than the seeds vary, or with each of them by more than the error of the test set. recipes:
-    of the rows.
+    As far as those are among the references; a row that is not trained is its own. Ahead or behind by more
+    than the seeds vary, or with each of them by more than the error of the test set. recipes: of the rows.
     """
     sentences = []
     for name, rows in by_row(results).items():
-        texts = []
+        if recipes[name].training.epochs == 0:
+            continue
+        sides: dict[int, list[str]] = {1: [], 0: [], -1: []}
         for column in columns:
-            twin = _twin(recipes, name, column, references)
+            twin = _twin(recipes, rows, column, references)
             own = {seed: result for seed, result in rows.items() if twin and seed in twin.results}
             if twin is None or not own or column.path[-1] != "accuracy":
                 continue
             mine, theirs = read(column, own), twin.read(column)
-            difference = paired(mine, theirs, column.step(next(iter(own.values())).scores))
-            if not difference.mean < 0:
+            if not mine.keys() & theirs.keys():
                 continue
-            if difference.mean + difference.half < 0 or _clearly_behind(column, own, twin.results):
-                shared = [theirs[seed] for seed in mine if seed in theirs]
-                means = (column.show(fmean(of)) for of in (mine.values(), shared))
-                texts.append(f"{column.title} {' against '.join(means)}")
-        if texts:
-            sentences.append(f"{name} is worse than the untrained encoder: {'; '.join(texts)}")
+            shared = [theirs[seed] for seed in mine if seed in theirs]
+            means = (column.show(fmean(of)) for of in (mine.values(), shared))
+            sides[_side(column, own, twin)].append(f"{column.title} {' against '.join(means)}")
+        if sides[-1]:
+            sentences.append(f"{name} is worse than the untrained encoder: {'; '.join(sides[-1])}")
+        elif sides[0] and not sides[1]:
+            sentences.append(f"{name} cannot be told apart from the untrained encoder: {'; '.join(sides[0])}")
+    return sentences
+
+
+def collapsed(results: Sequence[Result]) -> list[str]:
+    """A sentence for each row of which a run's verdict speaks of collapse."""
+    sentences = []
+    for name, rows in by_row(results).items():
+        lines = [
+            next((line for line in result.scores["verdict"] if "collapse" in line), None)
+            for result in rows.values()
+        ]
+        if found := [line for line in lines if line]:
+            sentences.append(f"{name}, {len(found)} of {len(lines)} seeds: {found[0]}")
     return sentences
 
 
@@ -113,9 +129,11 @@ def unreached(
     return sentences
 
 
-def untrained_of(recipes: Recipes, column: Column, references: Sequence[Reference]) -> dict[str, BySeed]:
+def untrained_of(
+    recipes: Recipes, column: Column, results: Sequence[Result], references: Sequence[Reference]
+) -> dict[str, BySeed]:
     """A column's figures of the rows' own untrained encoders, where there are any."""
-    twins = {row: _twin(recipes, row, column, references) for row in recipes}
+    twins = {row: _twin(recipes, of, column, references) for row, of in by_row(results).items()}
     figures = {row: twin.read(column) for row, twin in twins.items() if twin}
     return {row: of for row, of in figures.items() if of}
 
@@ -130,27 +148,42 @@ def borrowers(results: Sequence[Result]) -> list[str]:
     return whose["ad hoc"] if whose["own"] else []
 
 
-def _twin(recipes: Recipes, row: str, column: Column, references: Sequence[Reference]) -> Reference | None:
+def _twin(
+    recipes: Recipes, rows: Mapping[int, Result], column: Column, references: Sequence[Reference]
+) -> Reference | None:
     """The untrained encoder that is a row's own, up to z with the same kind of head, if it was scored."""
-    randoms = (one for one in references if one.key == "random")
-    return next((one for one in randoms if _same_untrained(recipes[row], recipes[one.row], column)), None)
+    one = next(iter(rows.values()))
+    randoms = (reference for reference in references if reference.key == "random")
+    return next((twin for twin in randoms if _same_untrained(recipes, one, twin, column)), None)
 
 
-def _same_untrained(one: Recipe, other: Recipe, column: Column) -> bool:
+def _same_untrained(recipes: Recipes, result: Result, twin: Reference, column: Column) -> bool:
+    one, other = recipes[result.row], recipes[twin.row]
     if (one.data, one.encoder) != (other.data, other.encoder):
         return False
+    if (column.space or one.evaluation.space) in ("h", "map"):
+        return True
     heads = {METHODS[recipe.method["name"]].path for recipe in (one, other)}
-    return (column.space or one.evaluation.space) in ("h", "map") or len(heads) == 1
-
-
-def _clearly_behind(column: Column, own: Mapping[int, Result], untrained: Mapping[int, Result]) -> bool:
-    """With every seed, by more than the error of the test set."""
     space = f".{column.space}" * bool(column.space)
-    sides = (
-        compare(result.scores[f"encoder{space}"], untrained[seed].scores[f"random{space}"])
+    theirs = next(iter(twin.results.values())).scores.get(f"random{space}")
+    own = result.scores.get(f"encoder{space}")
+    return len(heads) == 1 and own is not None and theirs is not None and own["width"] == theirs["width"]
+
+
+def _side(column: Column, own: Mapping[int, Result], twin: Reference) -> int:
+    """1 where a row's accuracy is ahead of its twin's, −1 where it is behind, 0 where that cannot be told."""
+    mine, theirs = read(column, own), twin.read(column)
+    difference = paired(mine, theirs, column.step(next(iter(own.values())).scores))
+    if abs(difference.mean) > difference.half:
+        return 1 if difference.mean > 0 else -1
+    space = f".{column.space}" * bool(column.space)
+    sides = {
+        compare(result.scores[f"encoder{space}"], twin.results[seed].scores[f"random{space}"]).get(
+            column.path[0]
+        )
         for seed, result in own.items()
-    )
-    return all(side.get(column.path[0]) == -1 for side in sides)
+    }
+    return sides.pop() or 0 if len(sides) == 1 else 0
 
 
 def _reached_by_none(
@@ -158,12 +191,12 @@ def _reached_by_none(
 ) -> bool:
     """Whether every row's mean is behind: of twins behind its own, of the others behind each of them."""
     behind = []
-    for row, own in by_row(results).items():
+    for own in by_row(results).values():
         if mine := read(column, own):
-            against = [_twin(recipes, row, column, references)] if key == "random" else references
+            against = [_twin(recipes, own, column, references)] if key == "random" else references
             for other in against:
                 theirs = other.read(column) if other else {}
                 behind.append(
-                    bool(theirs) and column.sign * (fmean(mine.values()) - fmean(theirs.values())) < 0
+                    bool(theirs) and column.sign * (fmean(mine.values()) - fmean(theirs.values())) < -ROUNDING
                 )
     return bool(behind) and all(behind)

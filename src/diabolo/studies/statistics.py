@@ -10,6 +10,7 @@ from typing import Literal
 
 Word = Literal["held", "not held", "undecided"]
 CONFIDENCE = 0.95
+ROUNDING = 1e-9  # share by which a difference of one step may seem larger than a step
 BySeed = dict[int, float]
 
 
@@ -49,7 +50,7 @@ def paired(one: Mapping[int, float], other: Mapping[int, float], step: float = 0
     if n == 1:
         return Difference(differences[0], math.inf, 1)
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * stdev(differences) / math.sqrt(n)
-    return Difference(fmean(differences), max(half, step), n)
+    return Difference(fmean(differences), max(half, step * (1 + ROUNDING)), n)
 
 
 def together(words: Sequence[Word]) -> Word:

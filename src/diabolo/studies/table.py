@@ -10,7 +10,16 @@ from statistics import fmean
 from typing import Literal
 
 from diabolo.run import machine_in
-from diabolo.studies.beside import borrowers, by_row, failed, read, references_of, unreached, untrained_of
+from diabolo.studies.beside import (
+    borrowers,
+    by_row,
+    collapsed,
+    failed,
+    read,
+    references_of,
+    unreached,
+    untrained_of,
+)
 from diabolo.studies.columns import COLUMNS, Column
 from diabolo.studies.results import Cost, Result
 from diabolo.studies.statistics import BySeed, Word, mean_and_deviation, paired, together
@@ -55,8 +64,9 @@ class Judged:
 class StudyTable:
     """titles: of the columns in which there is something.
 
-    failed: a sentence for each row that is worse than its untrained encoder. unreached: one for each
-    reference, raw pixels, PCA or the untrained twins, that is ahead of every row in some column. lent: one on
+    failed: a sentence for each row that collapsed, or that is no better than its untrained encoder.
+    unreached: one for each reference, raw pixels, PCA or the untrained twins, that is ahead of every row in
+    some column. lent: one on
     the rows that were given a decoder, beside others that have their own. competing: of each column that is
     ranked, the rows that compete, with their figures. untrained: of each column, the figures of the rows' own
     untrained encoders.
@@ -114,7 +124,7 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
             {f"{machine_in(r.environment)}, torch {r.environment['packages']['torch']}" for r in results}
         ),
         precisions=sorted({recipe.training.precision for recipe in recipes.values()}),
-        failed=failed(recipes, columns, results, references),
+        failed=[*collapsed(results), *failed(recipes, columns, results, references)],
         unreached=unreached(recipes, columns, results, references),
         lent=_lent(columns, borrowed),
         extractors=sorted({r.extractor for r in results if r.extractor})
@@ -122,7 +132,7 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         else (),
         steps=steps,
         competing=competing,
-        untrained={key: untrained_of(recipes, COLUMNS[key], references) for key in shown},
+        untrained={key: untrained_of(recipes, COLUMNS[key], results, references) for key in shown},
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from diabolo.differences import in_common, without
+from diabolo.evaluation.verdict import FEW
 from diabolo.recipe import Recipe, complete_for
 from diabolo.report.comparison import Comparison, Row
 from diabolo.studies.beside import by_row
@@ -35,10 +36,12 @@ def content_of(
     results = store.results(study)
     recipes = {name: complete_for(study.recipe(Job(name, 0), {}), shape) for name in study.rows}
     shared, own = _protocol(recipes)
+    tested = {result.scores["encoder"]["test_size"] for result in results}
     return Comparison(
         title=study.title,
-        verdict=verdict_of(table),
+        verdict=[*verdict_of(table), *_few(tested)],
         summary={
+            "test": ", ".join(f"{size:,} examples" for size in sorted(tested)),
             "encoder": _encoders(results, recipes),
             "seeds": str(study.seeds),
             "hardware": "; ".join(table.hardware),
@@ -61,6 +64,11 @@ def _encoders(results: Sequence[Result], recipes: Mapping[str, Recipe]) -> str:
         found.setdefault(repr(encoder), (f"{encoder['name']}, h of {width}", []))[1].append(row)
     one = len(found) == 1
     return "; ".join(name if one else f"{name} ({', '.join(rows)})" for name, rows in found.values())
+
+
+def _few(tested: set[int]) -> list[str]:
+    """A sentence where the test examples are so few that another choice of them might say otherwise."""
+    return [f"Only {size} test examples: others might say otherwise." for size in tested if size < FEW]
 
 
 def _protocol(recipes: Mapping[str, Recipe]) -> tuple[str, dict[str, str]]:
