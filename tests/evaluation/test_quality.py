@@ -67,6 +67,8 @@ def test_reconstructions_are_measured_over_all_of_test():
     found = Reconstruction()(plain_subject(Coded(lambda x: 0.8 * x + 0.05, (2, 12, 13)), splits))
     mse = np.mean([np.square(one - other).mean() for one, other in zip(x, y, strict=True)])
     assert found["mse"] == pytest.approx(mse, rel=1e-5)
+    mean = splits.train.floats().numpy().astype(np.float64).mean(0)
+    assert found["mse_of_mean"] == pytest.approx(np.square(x - mean).mean(), rel=1e-5)
     assert found["psnr"] == pytest.approx(-10 * math.log10(mse), rel=1e-5)
     assert found["ssim"] == pytest.approx(ssim(x, y).mean(), rel=1e-5)
 
@@ -74,10 +76,12 @@ def test_reconstructions_are_measured_over_all_of_test():
 def test_small_images_have_no_similarity_and_vectors_no_ratio():
     small = noise_splits((1, 10, 20))
     subject = plain_subject(Coded(lambda x: x / 2, (1, 10, 20)), small)
-    assert Reconstruction()(subject).keys() == {"mse", "psnr", "decoder"}
+    assert Reconstruction()(subject).keys() == {"mse", "mse_of_mean", "psnr", "decoder"}
     vectors = noise_splits((7,))
     found = Reconstruction()(plain_subject(Coded(lambda x: x / 2, (7,)), vectors))
     mse = float((vectors.test.pixels / 2).square().mean())
+    of_mean = float((vectors.test.pixels - vectors.train.pixels.mean(0)).square().mean())
+    assert found.pop("mse_of_mean") == pytest.approx(of_mean, rel=1e-5)
     assert found == {"mse": pytest.approx(mse, rel=1e-5), "decoder": "own"}
 
 

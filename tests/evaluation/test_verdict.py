@@ -337,3 +337,22 @@ def test_attributes_count_as_a_probe():
     assert lines[-1] == (
         "reads attributes right in 82.0 % on average; always giving the commoner value would in 80.0 %"
     )
+
+
+def test_other_probes_are_not_judged_by_the_rank():
+    scores = {
+        "encoder": entry(17) | {"gmm": {"accuracy": 0.9}},
+        "random": entry(57) | {"gmm": {"accuracy": 0.6}},
+    }
+    assert verdict(scores)[-1] == "not scored by kNN or a linear probe, which a verdict rests on"
+
+
+def test_rebuilding_worse_than_the_mean_image_is_said():
+    def lines(mse: float) -> list[str]:
+        found = {"measures": {"reconstruction": {"mse": mse, "mse_of_mean": 0.064}}}
+        return verdict({"encoder": entry(70, 0.95, 0.97) | found})
+
+    assert "rebuilds test images worse than the mean image of train does: MSE 0.291 against 0.064" in lines(
+        0.291
+    )
+    assert not any("rebuilds" in line for line in lines(0.06))

@@ -20,11 +20,11 @@ def test_steps_become_epochs_and_terms_keep_their_names():
     rows += [{"kind": "curve", "step": 10, "epoch": 1, "effective_rank": 4.0}]
     rows += [{"kind": "curve", "step": 20, "epoch": 2, "knn": 0.5, "effective_rank": 5.0}]
     curves = {one.name: one for one in figures.series(rows)}
-    assert list(curves) == ["loss", "prior", "kNN accuracy, %", "effective rank"]
+    assert list(curves) == ["loss", "prior", "kNN on validation, %", "effective rank on validation"]
     assert curves["loss"].x.tolist() == [0.5, 2.0]
     assert curves["loss"].y.tolist() == [5.0, 20.0]
-    assert curves["kNN accuracy, %"].y.tolist() == [50.0]
-    assert curves["effective rank"].x.tolist() == [1.0, 2.0]
+    assert curves["kNN on validation, %"].y.tolist() == [50.0]
+    assert curves["effective rank on validation"].x.tolist() == [1.0, 2.0]
 
 
 def test_a_single_term_is_not_drawn_beside_the_loss_it_is():

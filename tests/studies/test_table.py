@@ -370,3 +370,17 @@ def test_every_named_study_has_a_section_before_it_is_run(name: str, tmp_path: P
 def test_a_study_from_text_that_is_no_mapping_is_refused() -> None:
     with pytest.raises(UserError, match="test"):
         study_from("text", "test")
+
+
+def test_what_rebuilds_worse_than_the_mean_image_is_told(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.9, 0.9], [0.01, 0.01])
+    plant(tmp_path, "bad", [0.9, 0.9], [0.08, 0.07])
+    for path in tmp_path.glob("*.json"):
+        values = json.loads(path.read_text())
+        values["scores"]["encoder"]["measures"]["reconstruction"]["mse_of_mean"] = 0.064
+        path.write_text(json.dumps(values))
+    study = planted_study(seeds=2)
+    told = "bad rebuilds images worse than the mean image does: MSE × 10³ 75.00 against 64.00"
+    assert table_of(study, Store(tmp_path).results(study)).failed == [told]
+    without = planted_study(seeds=2, columns=["knn"])
+    assert not table_of(without, Store(tmp_path).results(without)).failed

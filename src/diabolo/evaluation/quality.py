@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from diabolo.evaluation.features import sample
 from diabolo.evaluation.measures import Measure, Subject
 from diabolo.generation import Array, Coder, batches, coder, psnr, reconstruct, squared_error
 from diabolo.seeds import generator
 
+AVERAGED = 10_000  # train images, at most
 RADIUS, SIGMA = 5, 1.5  # of the Gaussian window, 11 pixels wide
 K1, K2 = 0.01, 0.03
 
@@ -43,7 +45,9 @@ class Reconstruction(Measure):
 
     "mse": mean squared error per pixel in [0, 1] (of vectors per dimension, in their units). Of images also
     "psnr", in decibels, of that mean error; and "ssim", the mean over images, where both sides have the 11
-    pixels of its window. "decoder": the method's "own"; or "ad hoc", trained on its frozen representation.
+    pixels of its window. "mse_of_mean": the error of the mean image of train, of at most 10,000, which a
+    decoder gives that knows nothing of its code. "decoder": the method's "own"; or "ad hoc", trained on its
+    frozen representation.
     """
 
     def __call__(self, subject: Subject) -> dict[str, Any]:
@@ -58,12 +62,21 @@ class Reconstruction(Measure):
             if windows:
                 similarities.append(ssim(x, y))
         mse = float(np.concatenate(errors).mean())
-        found: dict[str, Any] = {"mse": mse, "decoder": "own" if own else "ad hoc"}
+        found: dict[str, Any] = {"mse": mse, "mse_of_mean": _error_of_mean(subject)}
+        found["decoder"] = "own" if own else "ad hoc"
         if images:
             found["psnr"] = psnr(mse)
         if windows:
             found["ssim"] = float(np.concatenate(similarities).mean())
         return found
+
+
+def _error_of_mean(subject: Subject) -> float:
+    train, test = subject.splits.train, subject.splits.test
+    train = train.take(torch.from_numpy(sample(len(train), AVERAGED)))
+    total = sum(x.sum(0, dtype=np.float64) for x in batches(train))
+    mean = (total / len(train)).astype(np.float32)[None]
+    return float(np.concatenate([squared_error(x, mean) for x in batches(test)]).mean())
 
 
 class Copying(Measure):

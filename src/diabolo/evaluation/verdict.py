@@ -74,6 +74,10 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
         ]
         line = f"ridge regression reads quantities with a mean R² of {ridge['r2']:.2f}"
         lines.append((line + (f" ({', '.join(beside)})" if beside else "")).replace("-", "−"))
+    rebuilt = encoder.get("measures", {}).get("reconstruction", {})
+    if rebuilt.get("mse", 0.0) > rebuilt.get("mse_of_mean", math.inf):
+        figures = f"MSE {rebuilt['mse']:.4g} against {rebuilt['mse_of_mean']:.4g}"
+        lines.append(f"rebuilds test images worse than the mean image of train does: {figures}")
     if unseen := encoder.get("unseen"):
         lines.append(
             f"{unseen} of {encoder['test_size']} test examples are of classes that train lacks: "
@@ -82,8 +86,10 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
     if PROBES.keys() & encoder.keys() and encoder["test_size"] < FEW:
         lines.append(f"too few test examples to tell most differences: {encoder['test_size']}")
     if not PROBES.keys() & encoder.keys():
+        others = [one for one in encoder.values() if isinstance(one, Mapping) and "accuracy" in one]
         judged = "" if ridge or attributes else ": judged by its rank only"
-        lines.append(f"not scored by kNN or a linear probe{judged}{_by_rank(scores)}")
+        rest = ", which a verdict rests on" if others else f"{judged}{_by_rank(scores)}"
+        lines.append(f"not scored by kNN or a linear probe{rest}")
     return lines
 
 

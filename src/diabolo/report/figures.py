@@ -116,7 +116,10 @@ def series(metrics: Sequence[Mapping[str, Any]]) -> list[Series]:
     if len(terms) == 2 and all(row[terms[0]] == row[terms[1]] for row in train):
         terms.pop()  # a single term is the loss itself
     curves = [read(train, term, term) for term in terms]
-    curves += [read(live, "knn", "kNN accuracy, %", 100), read(live, "effective_rank", "effective rank")]
+    curves += [
+        read(live, "knn", "kNN on validation, %", 100),
+        read(live, "effective_rank", "effective rank on validation"),
+    ]
     return [curve for curve in curves if len(curve.x)]
 
 

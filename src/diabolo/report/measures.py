@@ -8,7 +8,12 @@ from diabolo.report.table import number
 
 # What a figure is called where its key is no word; by the measure's name.
 LABELS: Mapping[str, Mapping[str, str]] = {
-    "reconstruction": {"mse": "MSE", "psnr": "PSNR (dB)", "ssim": "SSIM"},
+    "reconstruction": {
+        "mse": "MSE",
+        "mse_of_mean": "MSE of the mean image",
+        "psnr": "PSNR (dB)",
+        "ssim": "SSIM",
+    },
     "copying": {"mse": "MSE, pixels shuffled", "mse_straight": "MSE"},
     "frechet": {"floor": "of train images", "width": "features"},
     "style": {"mean": "mean R²"},

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from diabolo.evaluation.verdict import compare
 from diabolo.recipe import Recipe
-from diabolo.studies.columns import Column
+from diabolo.studies.columns import COLUMNS, Column
 from diabolo.studies.results import Result
 from diabolo.studies.statistics import BySeed, paired
 from diabolo.tables import METHODS
@@ -108,6 +108,20 @@ def collapsed(results: Sequence[Result]) -> list[str]:
         ]
         if found := [line for line in lines if line]:
             sentences.append(f"{name}, {len(found)} of {len(lines)} seeds: {found[0]}")
+    return sentences
+
+
+def blind(results: Sequence[Result]) -> list[str]:
+    """A sentence for each row that rebuilds test images worse, in the mean, than the mean image does."""
+    sentences, column = [], COLUMNS["mse"]
+    of_mean = replace(column, path=(*column.path[:-1], "mse_of_mean"))
+    for name, rows in by_row(results).items():
+        own, mean = read(column, rows), read(of_mean, rows)
+        if mean and fmean(own[seed] for seed in mean) > fmean(mean.values()):
+            figures = f"{column.show(fmean(own.values()))} against {column.show(fmean(mean.values()))}"
+            sentences.append(
+                f"{name} rebuilds images worse than the mean image does: {column.title} {figures}"
+            )
     return sentences
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from diabolo.run import machine_in
 from diabolo.studies.beside import (
+    blind,
     borrowers,
     by_row,
     collapsed,
@@ -64,7 +65,8 @@ class Judged:
 class StudyTable:
     """titles: of the columns in which there is something.
 
-    failed: a sentence for each row that collapsed, or that is no better than its untrained encoder.
+    failed: a sentence for each row that collapsed, that is no better than its untrained encoder, or that
+    rebuilds images worse than the mean image does.
     unreached: one for each reference, raw pixels, PCA or the untrained twins, that is ahead of every row in
     some column. lent: one on
     the rows that were given a decoder, beside others that have their own. competing: of each column that is
@@ -124,7 +126,11 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
             {f"{machine_in(r.environment)}, torch {r.environment['packages']['torch']}" for r in results}
         ),
         precisions=sorted({recipe.training.precision for recipe in recipes.values()}),
-        failed=[*collapsed(results), *failed(recipes, columns, results, references)],
+        failed=[
+            *collapsed(results),
+            *failed(recipes, columns, results, references),
+            *(blind(results) if "mse" in shown else ()),
+        ],
         unreached=unreached(recipes, columns, results, references),
         lent=_lent(columns, borrowed),
         extractors=sorted({r.extractor for r in results if r.extractor})

@@ -223,6 +223,8 @@ def _begun(
         if run.facts.digest != facts.digest:
             raise UserError(f"{found} was started with other data under the same name: choose another --out")
         return found, recipe.training.precision, run.facts  # another machine may round the mean otherwise
+    if resume:
+        show.note(f"nothing to resume in {out}: a new run begins there")
     with alone():
         method = preflight(recipe, splits, facts, own, device)
         measures = build_measures(recipe.evaluation.measures or ())

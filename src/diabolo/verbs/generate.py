@@ -50,8 +50,9 @@ def reconstruct(
     the error is over all of them. Where the recipe has views, one of each image is reconstructed as well.
 
     Arrays: `input` as the data are, `output` [n, *shape], `view` and `view_output` where there are views,
-    `error` [N], the mean squared error per dimension of every image, without views; `mse`, its mean, in the
-    units of the data (pixels in [0, 1]), and for images `psnr` in decibels, of `mse`.
+    `error` [N], the mean squared error per dimension of every image, without views, and their `names` [N];
+    `mse`, the mean error, in the units of the data (pixels in [0, 1]), and for images `psnr` in decibels, of
+    `mse`.
     """
     at_least(1, n=n)
     run, show = opened(run), Show(quiet)
@@ -66,6 +67,7 @@ def reconstruct(
     if (view := view_of(run, few, seed)) is not None:
         arrays |= {"view": view, "view_output": generation.reconstruct(method, view)}
     arrays |= _measured("", generation.reconstruction_errors(method, images), pictured(run))
+    arrays["names"] = np.array(images.names)
     show.note(f"{len(images):,} examples: {_in_words(arrays)}")
     rows = {
         "input": few.floats().numpy(),

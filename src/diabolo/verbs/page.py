@@ -86,13 +86,14 @@ def _summary(run: Run) -> dict[str, str]:
     recipe, facts = run.recipe, run.facts
     environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
     rows = [row for row in run.metrics if row["kind"] == "train"]
+    steps = rows[-1]["step"] if rows else 0
     parameters = sum(p.numel() for p in run.method.encoder.parameters())
     return {
         "data": f"{recipe.data.name}: {facts.size:,} images of {'×'.join(map(str, facts.shape))}",
         "method": recipe.method["name"],
         "encoder": f"{recipe.encoder['name'] if recipe.encoder else '–'}, {parameters:,} parameters",
         "budget": f"{recipe.training.epochs} epoch{'s' * (recipe.training.epochs != 1)}, "
-        f"{rows[-1]['step'] if rows else 0:,} steps "
+        f"{steps:,} step{'s' * (steps != 1)} "
         f"of {recipe.training.batch_size * recipe.training.accumulate} images, "
         f"{recipe.views.count} view{'s' * (recipe.views.count > 1)} of each",
         "training time": in_two_units(run.seconds),

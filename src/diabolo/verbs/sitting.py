@@ -35,6 +35,7 @@ from diabolo.verbs.console import Bar, Show, in_two_units
 
 Watch = Callable[[Mapping[str, Any]], None]
 CURVE_POINTS = 20  # of the live kNN and rank, unless the recipe says how often
+WORTH_A_WORD = 0.1  # share of the images that an epoch leaves out
 FITTED = 2_000  # images that batch norm is fitted to for the first ones
 
 
@@ -64,6 +65,12 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
         count = f"{steps:,} step{'s' * (steps != 1)}{done}, {steps_per_epoch} an epoch"
         ready = ", once it is compiled" if settings.compile else ""
         show.note(f"{count}: about {in_two_units(seconds)} to go{ready}")
+        taken, there = steps_per_epoch * settings.batch_size * settings.accumulate, len(splits.train)
+        if there - taken > WORTH_A_WORD * there:
+            show.note(
+                f"{taken:,} of the {there:,} images fill whole batches; an epoch leaves out the rest, others each "
+                "time: a smaller training.batch_size leaves out fewer"
+            )
     board = None
     if fabric.is_global_zero:
         run.truncate_metrics(position.step)
