@@ -380,7 +380,7 @@ def test_what_rebuilds_worse_than_the_mean_image_is_told(tmp_path: Path) -> None
         values["scores"]["encoder"]["measures"]["reconstruction"]["mse_of_mean"] = 0.064
         path.write_text(json.dumps(values))
     study = planted_study(seeds=2)
-    told = "bad rebuilds images worse than the mean image does: MSE × 10³ 75.00 against 64.00"
+    told = "bad (75.00) rebuilds images worse than the mean image does (64.00), MSE × 10³"
     assert table_of(study, Store(tmp_path).results(study)).failed == [told]
     without = planted_study(seeds=2, columns=["knn"])
     assert not table_of(without, Store(tmp_path).results(without)).failed

@@ -112,17 +112,20 @@ def collapsed(results: Sequence[Result]) -> list[str]:
 
 
 def blind(results: Sequence[Result]) -> list[str]:
-    """A sentence for each row that rebuilds test images worse, in the mean, than the mean image does."""
-    sentences, column = [], COLUMNS["mse"]
+    """A sentence on the rows that rebuild test images worse, in the mean, than the mean image does."""
+    column = COLUMNS["mse"]
     of_mean = replace(column, path=(*column.path[:-1], "mse_of_mean"))
+    worse, least = [], 0.0
     for name, rows in by_row(results).items():
         own, mean = read(column, rows), read(of_mean, rows)
         if mean and fmean(own[seed] for seed in mean) > fmean(mean.values()):
-            figures = f"{column.show(fmean(own.values()))} against {column.show(fmean(mean.values()))}"
-            sentences.append(
-                f"{name} rebuilds images worse than the mean image does: {column.title} {figures}"
-            )
-    return sentences
+            worse.append(f"{name} ({column.show(fmean(own.values()))})")
+            least = fmean(mean.values())
+    if not worse:
+        return []
+    verb = "rebuilds" if len(worse) == 1 else "rebuild"
+    than = f"the mean image does ({column.show(least)})"
+    return [f"{', '.join(worse)} {verb} images worse than {than}, {column.title}"]
 
 
 def unreached(

@@ -68,8 +68,8 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
         taken, there = steps_per_epoch * settings.batch_size * settings.accumulate, len(splits.train)
         if there - taken > WORTH_A_WORD * there:
             show.note(
-                f"{taken:,} of the {there:,} images fill whole batches; an epoch leaves out the rest, others each "
-                "time: a smaller training.batch_size leaves out fewer"
+                f"{taken:,} of the {there:,} images fill whole batches; an epoch leaves out the rest, others "
+                "each time: a smaller training.batch_size leaves out fewer"
             )
     board = None
     if fabric.is_global_zero:
