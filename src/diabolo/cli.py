@@ -417,7 +417,7 @@ def methods() -> None:
     """List the methods."""
     from diabolo.tables import METHODS
 
-    _list({name: entry.summary for name, entry in METHODS.entries.items()})
+    _list({name: METHODS[name].summary for name in METHODS})
 
 
 @app.command()

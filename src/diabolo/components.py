@@ -12,10 +12,11 @@ A parameter may itself be a component: annotate it with its table, `prior: Annot
 import dataclasses
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from diabolo.errors import UserError, unknown
@@ -35,15 +36,51 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """All components of one kind, by the name a recipe uses."""
+    """All components of one kind, by the name a recipe uses.
+
+    Beside its own `entries` it knows those that installed packages offer as entry points of the group
+    `diabolo.KIND`, such as `diabolo.method`, each an `Entry`; and what `add` gave it in this process.
+    """
 
     kind: str
     entries: Mapping[str, Entry]
+    added: dict[str, Entry] = field(default_factory=dict, init=False)
 
     def __getitem__(self, name: str) -> Entry:
-        if name not in self.entries:
-            raise unknown(self.kind, name, self.entries)
-        return self.entries[name]
+        entry = self.entries.get(name) or self.added.get(name)
+        if entry is None and name in self._offered:
+            self.add(name, self._offered[name].load())
+            entry = self.added[name]
+        if entry is None:
+            raise unknown(self.kind, name, self)
+        return entry
+
+    def __iter__(self) -> Iterator[str]:
+        """All names."""
+        return iter({**self.entries, **self.added, **self._offered})
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries or name in self.added or name in self._offered
+
+    def add(self, name: str, entry: Entry) -> None:
+        """Give a component of one's own a name, in this process; again, to change it.
+
+        Raises `UserError` where the name is the table's own, or the entry is not of its kind.
+        """
+        expected = type(next(iter(self.entries.values())))
+        if not isinstance(entry, expected):
+            raise UserError(f"{self.kind} '{name}': give a {expected.__name__}, not a {type(entry).__name__}")
+        if name in self.entries:
+            raise UserError(f"there is a {self.kind} '{name}' already: choose another name")
+        self.added[name] = entry
+
+    def foreign(self, name: str) -> bool:
+        """Whether a component's code is not this package's, so that no revision of it is known."""
+        return name not in self.entries
+
+    @cached_property
+    def _offered(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=f"diabolo.{self.kind.replace(' ', '-')}")}
 
     def load(self, name: str) -> Callable[..., Any]:
         """Import and return the constructor behind a name."""

@@ -196,7 +196,7 @@ def _check(scores: Any, where: str) -> None:
             raise UserError(
                 f"{where}: 'measures' of '{name}' are not one object each; run `diabolo evaluate` again"
             )
-        for probe in PROBES.entries.keys() & entry.keys():
+        for probe in filter(PROBES.__contains__, entry):
             key, low, said = "accuracy", 0.0, "accuracy from 0 to 1"
             if target({"name": probe}) == "quantities":
                 key, low, said = "r2", -math.inf, "R² up to 1"

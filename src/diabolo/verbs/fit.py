@@ -85,6 +85,8 @@ def fit(
             f"data: of type {type(data).__name__}: give a name, a path, an array, Splits, or "
             "Images(pixels, labels)"
         )
+    if method is not None and not isinstance(method, str):
+        raise UserError("method: give its name; a class of your own gets one by diabolo.tables.METHODS.add")
     if encoder is not None and not isinstance(encoder, nn.Module):
         raise UserError("encoder: give a module, an object of a subclass of nn.Module")
     own = Own(encoder, transforms)

@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from diabolo.components import CUSTOM
 from diabolo.data.images import Splits
 from diabolo.evaluation import references
 from diabolo.evaluation.features import features_of
@@ -52,10 +51,7 @@ def untrained_rows(
             found = measured_scores(here, replace(subject, method=twin, kept=None), show)
             return {"space": space} | scored | tuned | found
 
-        # What the user's own modules and views are cannot be told from their names.
-        own_views = bool(here) and {"name": CUSTOM} in recipe["views"]["transforms"]
-        known = recipe["encoder"]["name"] != CUSTOM and not own_views
-        scores[row] = references.cached(key, compute) if known else compute()
+        scores[row] = compute() if own_parts(run.recipe) else references.cached(key, compute)
     return scores
 
 

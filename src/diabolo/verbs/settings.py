@@ -58,15 +58,15 @@ def settings(name: str | None = None) -> str:
     Raises `UserError` for what is none of these.
     """
     if name is None:
-        known = {place: list(table.entries) for place, table in PLACES.items()}
+        known = {place: list(table) for place, table in PLACES.items()}
         known |= {section: list(settings_of(of)) for section, of in SECTIONS.items()}
         names = (f"{key}: {', '.join(of)}" for key, of in known.items())
         return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in names)
     key = next((place for place in PLACES if name in (place, place.rpartition(".")[2])), None)
     if key is not None:  # such as method.prior, or prior
-        entries = PLACES[key].entries
-        width = max(map(len, entries))
-        return "\n".join(f"{known:<{width}}  {entry.summary}" for known, entry in entries.items())
+        table = PLACES[key]
+        width = max(map(len, table))
+        return "\n".join(f"{known:<{width}}  {table[known].summary}" for known in table)
     place, _, setting = name.rpartition(".")
     if place in PLACES:  # such as method.latent
         return _of_several(place, PLACES[place], setting)
@@ -76,9 +76,9 @@ def settings(name: str | None = None) -> str:
     own = settings_of(Recipe)
     if name in own:  # seed, init: what is in no section
         return "  ".join([name, in_words(own[name].annotation), _value(own[name].default)])
-    found = [_component(place, table, name) for place, table in PLACES.items() if name in table.entries]
+    found = [_component(place, table, name) for place, table in PLACES.items() if name in table]
     if not found:
-        components = {known for table in PLACES.values() for known in table.entries}
+        components = {known for table in PLACES.values() for known in table}
         raise unknown("component", name, components | SECTIONS.keys())
     return "\n\n".join(found)
 
@@ -86,8 +86,8 @@ def settings(name: str | None = None) -> str:
 def _of_several(place: str, table: Table, setting: str) -> str:
     """What each component that has a setting takes for it. Raises `UserError` where none has."""
     known: dict[str, list[tuple[str, str, str]]] = {}
-    for name, entry in table.entries.items():
-        for key, takes, default in _rows("", table.load(name), entry.settings):
+    for name in table:
+        for key, takes, default in _rows("", table.load(name), table[name].settings):
             known.setdefault(key.removeprefix("."), []).append((name, takes, default))
     if setting not in known:
         raise unknown(f"setting of a {table.kind}", setting, known)

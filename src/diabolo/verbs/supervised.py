@@ -7,11 +7,12 @@ import shutil
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from lightning_fabric import Fabric
 
-from diabolo.components import CUSTOM
+from diabolo.components import Table
 from diabolo.data.images import Splits
 from diabolo.distributed import alone
 from diabolo.errors import Interrupted, UserError
@@ -20,6 +21,7 @@ from diabolo.files import cache_folder
 from diabolo.recipe import Recipe, compose
 from diabolo.revision import REVISION
 from diabolo.run import Run
+from diabolo.tables import DECODERS, ENCODERS, MEASURES, METHODS, PROBES, VIEWS
 from diabolo.verbs.console import Show
 from diabolo.verbs.sitting import train_run
 
@@ -77,9 +79,15 @@ def supervised_twin(run: Run, splits: Splits, show: Show) -> Run:
 
 
 def own_parts(recipe: Recipe) -> bool:
-    """Whether encoder or views are objects that the user brought."""
-    values = recipe.to_dict()
-    return values["encoder"]["name"] == CUSTOM or {"name": CUSTOM} in values["views"]["transforms"]
+    """Whether a part of a recipe is the user's own: what came of it may change without its name."""
+    views, scored = recipe.views.transforms, recipe.evaluation
+    parts: list[tuple[Table, Any]] = [
+        (METHODS, [recipe.method]),
+        (ENCODERS, [recipe.encoder]),
+        (DECODERS, [recipe.decoder]),
+    ]
+    parts += [(VIEWS, views), (PROBES, scored.probes), (MEASURES, scored.measures)]
+    return any(table.foreign(spec["name"]) for table, specs in parts for spec in specs or () if spec)
 
 
 def _shared(run: Run, recipe: Recipe) -> Path:
