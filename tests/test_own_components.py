@@ -113,20 +113,13 @@ def test_what_is_added_goes_into_a_comparison(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("added")
 def test_a_reference_row_of_code_that_may_change_is_not_kept(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("DIABOLO_CACHE", str(tmp_path / "cache"))
     settings = {"views.transforms": "simclr", "training.batch_size": 256}
     for encoder, kept in (("tiny", 2), ("linear", 3)):  # PCA and raw pixels, and with it the untrained twin
         folder = tmp_path / encoder
         monkeypatch.setenv("DIABOLO_CACHE", str(folder / "cache"))
         method = "align" if encoder == "tiny" else "ae"
-        diabolo.fit(
-            "digits",
-            method,
-            epochs=1,
-            settings=settings | {"encoder": encoder},
-            out=folder / "run",
-            quiet=True,
-        )
+        chosen = settings | {"encoder": encoder}
+        diabolo.fit("digits", method, epochs=1, settings=chosen, out=folder / "run", quiet=True)
         assert len(list((folder / "cache" / "references").glob("*.json"))) == kept
 
 

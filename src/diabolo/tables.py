@@ -307,7 +307,7 @@ PROBES = Table(
         "few-shot": Entry("diabolo.evaluation.few_shot:FewShot", "Ridge classifier on a few labels"),
         "sgd-linear": Entry(
             "diabolo.evaluation.probes:MLP",
-            "A linear layer by SGD (AAVAE's protocol, without its crops)",
+            "A linear layer by SGD on features of whole images (as crop-linear, quicker)",
             {"hidden": [], "optimiser": "sgd", "lr": 0.1, "cosine": True, "epochs": 90, "select": "last"},
         ),
         "adam-linear": Entry(
@@ -320,6 +320,20 @@ PROBES = Table(
         "attributes": Entry("diabolo.evaluation.attributes:Attributes", "A logistic head for each attribute"),
         "ridge": Entry("diabolo.evaluation.quantities:Quantities", "Ridge regression of real-valued targets"),
         "retrieval": Entry("diabolo.evaluation.retrieval:Retrieval", "Precision among the nearest of train"),
+        "crop-linear": Entry(
+            "diabolo.evaluation.finetune:Finetune",
+            "A linear layer by SGD on crops and flips, the encoder frozen (AAVAE's protocol)",
+            {
+                "hidden": [],
+                "frozen": True,
+                "views": ["random-resized-crop", "horizontal-flip"],
+                "optimiser": "sgd",
+                "lr": 0.1,
+                "cosine": True,
+                "batch_size": 256,
+                "epochs": 90,
+            },
+        ),
         "finetune": Entry("diabolo.evaluation.finetune:Finetune", "The same head, training the encoder too"),
     },
 )

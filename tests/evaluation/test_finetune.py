@@ -12,6 +12,7 @@ from diabolo.evaluation.features import features_of
 from diabolo.evaluation.finetune import Finetune
 from diabolo.evaluation.probes import MLP
 from diabolo.tables import PROBES
+from diabolo.views.base import Drawn, View
 
 
 class Narrow(nn.Module):
@@ -88,3 +89,56 @@ def test_labels_are_needed(digits):
     one_class = replace(digits, train=replace(digits.train, labels=torch.zeros(1000, dtype=torch.long)))
     with pytest.raises(UserError, match=r"^finetune: every training example has the same label"):
         probe(Narrow(), None, one_class, seed=0)
+
+
+class Seen(View):
+    """Leaves images as they are, and remembers them."""
+
+    def __init__(self) -> None:
+        self.images: list[Tensor] = []
+
+    def draw(self, n: int, shape: tuple[int, ...], rng: torch.Generator) -> Drawn:
+        return {"number": torch.randint(1_000_000, (n,), generator=rng)}
+
+    def apply(self, x: Tensor, drawn: Drawn) -> Tensor:
+        self.images.append(x.clone())
+        self.numbers = drawn["number"]
+        return x
+
+
+def test_a_frozen_encoder_is_read_in_evaluation_mode_as_cached_features_are(digits):
+    method = Narrow().eval()
+    settings = {"hidden": (), "optimiser": "sgd", "lr": 2.0, "cosine": True, "batch_size": 128, "epochs": 40}
+    found = Finetune(**settings, frozen=True)(method, None, digits, seed=0)
+    cached = MLP(**settings, standardise=False, select="last")(features_of(method.represent, digits), seed=0)
+    assert found.accuracy == pytest.approx(cached.accuracy, abs=0.02)
+    assert (found.predictions == cached.predictions).mean() > 0.9
+    tuned = Finetune(**settings | {"lr": 0.1, "epochs": 10})(method, None, digits, seed=0)
+    assert tuned.accuracy > found.accuracy + 0.1
+
+
+def test_only_training_sees_views_and_other_ones_each_time(digits):
+    method, view = Narrow().eval(), Seen()
+    found = Finetune(epochs=2, views=[view], frozen=True)(method, None, digits, seed=0)
+    without = Finetune(epochs=2, frozen=True)(method, None, digits, seed=0)
+    assert found.predictions.tolist() == without.predictions.tolist()
+    assert sum(map(len, view.images)) == 2 * len(digits.train)
+    one, other = torch.cat(view.images).split(len(digits.train))
+    assert not torch.equal(one, other)  # another order
+    assert one.sum() == pytest.approx(float(other.sum()))  # of the same images
+    last = view.numbers
+    Finetune(epochs=2, views=[view], frozen=True)(method, None, digits, seed=0)
+    assert torch.equal(view.numbers, last)  # which depend on the seed alone
+    Finetune(epochs=2, views=[view], frozen=True)(method, None, digits, seed=1)
+    assert not torch.equal(view.numbers, last)
+
+
+def test_the_linear_layer_on_crops_learns_what_holds_for_crops(digits):
+    spec = PROBES.complete({"name": "crop-linear", "epochs": 40, "lr": 0.5}, "probe")
+    assert [view["name"] for view in spec["views"]] == ["random-resized-crop", "horizontal-flip"]
+    method = Narrow().eval()
+    before = copy.deepcopy(method.state_dict())
+    found = PROBES.build(spec)(method, None, digits, 0)
+    whole = PROBES.build({**spec, "views": None})(method, None, digits, 0)
+    assert 0.15 < found.accuracy < whole.accuracy  # crops of digits of eight pixels keep little of them
+    assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())

@@ -1,10 +1,12 @@
 """Fine-tuning: the head of the MLP probe, training the whole encoder from its pretrained weights."""
 
 import copy
-from typing import Annotated, ClassVar
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from diabolo.data.images import Images, Splits
@@ -13,6 +15,7 @@ from diabolo.evaluation import heads
 from diabolo.evaluation.features import probe_images
 from diabolo.evaluation.heads import Labelled, Select
 from diabolo.evaluation.probes import (
+    OPTIMISERS,
     Needs,
     Outcome,
     Positive,
@@ -23,11 +26,21 @@ from diabolo.evaluation.probes import (
 )
 from diabolo.methods.base import Method
 from diabolo.networks import norm
-from diabolo.seeds import seed_for
+from diabolo.seeds import generator, seed_for
+from diabolo.tables import VIEWS
+from diabolo.training.schedules import Constant, Cosine
+from diabolo.views.base import View
+from diabolo.views.pipeline import Pipeline
 
 
 class Finetune:
-    """Train a copy of a method's encoder and a head on it; the defaults are Mancini's transfer protocol."""
+    """Train a head on a method's encoder, on views of the images, and with it a copy of the encoder.
+
+    The defaults are Mancini's transfer protocol. `hidden=[], optimiser="sgd", cosine=True` with crops and
+    flips as `views` is SimCLR's fine-tuning (Chen et al. 2020, B.8: batches of 256, lr 0.05 · batch size /
+    256). With `frozen` the encoder stays as it is, in evaluation mode: "crop-linear" is AAVAE's linear layer
+    (§4; lr 0.1 · batch size / 256). Validation and test are read on whole images.
+    """
 
     needs: ClassVar[Needs] = "method"
 
@@ -37,12 +50,20 @@ class Finetune:
         hidden: tuple[Positive, ...] = (128,),
         batch_norm: bool = False,
         epochs: Positive = 20,
+        optimiser: Literal["adam", "sgd"] = "adam",
         lr: PositiveFloat = 1e-3,
+        weight_decay: Annotated[float, Ge(0)] = 0.0,
+        cosine: bool = False,
         batch_size: Annotated[int, Gt(1)] = 128,
+        views: list[Annotated[View, VIEWS]] | None = None,
+        frozen: bool = False,
         select: Select = "last",
     ) -> None:
         self.hidden, self.batch_norm, self.epochs = hidden, batch_norm, epochs
+        self.optimiser = partial(OPTIMISERS[optimiser], weight_decay=weight_decay)
+        self.schedule = Cosine() if cosine else Constant()
         self.lr, self.batch_size, self.select = lr, batch_size, select
+        self.views, self.frozen = views, frozen
 
     def __call__(
         self,
@@ -68,27 +89,51 @@ class Finetune:
             norm.plain(encoder)  # batches of another size than those it was trained in
             width = _width(encoder, space, train)
             head = heads.classifier(width, self.hidden, classes, batch_norm=self.batch_norm)
-            model = _Tuned(encoder, space, head.to(device))
+            model = _Tuned(encoder, space, head.to(device), self.frozen)
             chosen = heads.train(
                 model,
-                train,
+                train if self.views is None else _augmented(train, self.views, seed),
                 validation,
                 epochs=self.epochs,
                 lr=self.lr,
                 batch_size=self.batch_size,
                 select=self.select,
                 seed=seed,
+                optimiser=self.optimiser,
+                schedule=self.schedule,
             )
         return outcome(heads.predict(model, test), test.labels.cpu().numpy(), chosen)
 
 
 class _Tuned(nn.Module):
-    def __init__(self, encoder: Method, space: str | None, head: nn.Module) -> None:
+    def __init__(self, encoder: Method, space: str | None, head: nn.Module, frozen: bool) -> None:
         super().__init__()
-        self.encoder, self.space, self.head = encoder, space, head
+        self.encoder, self.space, self.head, self.frozen = encoder, space, head, frozen
+        if frozen:
+            encoder.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.encoder.train(mode and not self.frozen)
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.encoder.represent(x, self.space))
+
+
+def _augmented(data: Labelled, views: Sequence[View], seed: int) -> Labelled:
+    """The same examples, each time in another view."""
+    pipeline, rng = Pipeline(views, 1), generator("finetune views", seed)
+
+    def inputs(index: Tensor) -> Tensor:
+        x = data.inputs(index)
+        drawn = [
+            {name: value.to(x.device) for name, value in of.items()}
+            for of in pipeline.draw(len(x), tuple(x.shape[1:]), rng)
+        ]
+        return pipeline.apply(x, drawn)[:, 0]
+
+    return Labelled(inputs, data.labels)
 
 
 def _labelled(images: Images, device: torch.device | str) -> Labelled:

@@ -126,7 +126,7 @@ class MLP:
     it takes 20, or on small data as many as 2,000 steps need. With `hidden=[]` it is a linear layer:
     "adam-linear" is SimVAE's (A.7.5; the rate is its code's), "sgd-linear" AAVAE's (§4), whose rate of
     0.1 · batch size / 256 falls along a cosine. Both papers take features as they are (`standardise=False`);
-    AAVAE trains on crops, this on cached features of whole images.
+    AAVAE trains on crops, this on cached features of whole images; "crop-linear" does as AAVAE.
     """
 
     needs: ClassVar[Needs] = "features"

@@ -7,6 +7,7 @@ from typing import Any
 PROBES = {
     "knn": "kNN",
     "linear": "linear",
+    "crop-linear": "linear on crops",
     "sgd-linear": "linear by SGD",
     "adam-linear": "linear by Adam",
     "attributes": "attributes",

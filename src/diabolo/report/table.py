@@ -10,6 +10,7 @@ PROBES = {
     "mlp": "MLP",
     "knn": "kNN",
     "few-shot": "Few-shot",
+    "crop-linear": "Linear (crops)",
     "sgd-linear": "Linear (SGD)",
     "adam-linear": "Linear (Adam)",
     "gmm": "GMM",
