@@ -130,7 +130,7 @@ def test_a_suite_leaves_out_what_features_cannot_answer_and_says_so_once(
     assert run("evaluate", file, "--suite", suite, "--out", out) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
     assert said == [
-        "left out probe 'finetune': it trains the encoder: it needs a run",
+        "left out probe 'finetune': it passes the images through the encoder: it needs a run",
         "left out measure 'similarity', measure 'copying', measure 'latents': it reads a trained method: "
         "it needs a run",
     ]

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+LISTED = 30  # names to choose from, at most
+
 
 class UserError(Exception):
     """Something the user can put right. The command line prints it as one line and exits with code 2."""
@@ -45,6 +47,7 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     """The error for a name that is not in a list of valid ones; it offers the nearest."""
     valid = sorted(valid)
     nearest = get_close_matches(name, valid, n=1, cutoff=0.6)
-    choice = f"choose from: {', '.join(valid)}" if valid else "there is nothing to choose from"
+    listed = ", ".join(valid[:LISTED]) + f", … ({len(valid)} in all)" * (len(valid) > LISTED)
+    choice = f"choose from: {listed}" if valid else "there is nothing to choose from"
     hint = f"did you mean '{nearest[0]}'?" if nearest else choice
     return UserError(f"unknown {kind} '{name}': {hint}")

@@ -53,7 +53,7 @@ def _against_probe(spec: Spec, targets: set[Target], subject: Subject | None) ->
     if (wanted := target(spec)) not in targets:
         return f"it {lacking(wanted)}"
     if subject is None and needing("method", [spec]):
-        return "it trains the encoder: it needs a run"
+        return "it passes the images through the encoder: it needs a run"
     return None
 
 

@@ -16,7 +16,7 @@ from diabolo.data.splits import load
 from diabolo.differences import first_difference
 from diabolo.errors import UserError
 from diabolo.evaluation.features import probe_images, targets_of
-from diabolo.files import write_json, write_text
+from diabolo.files import check_folder, write_json, write_text
 from diabolo.memory import TO_TRAIN, enough
 from diabolo.methods.build import facts_of
 from diabolo.recipe import Data, complete_for, compose, pairs
@@ -26,7 +26,7 @@ from diabolo.studies.results import Store
 from diabolo.studies.study import Job, Study, study_from
 from diabolo.studies.table import StudyTable, table_of
 from diabolo.verbs.budget import epochs_within, seconds_of
-from diabolo.verbs.compare_page import content_of, verdict_of
+from diabolo.verbs.compare_page import content_of
 from diabolo.verbs.console import Show
 from diabolo.verbs.preflight import preflight
 from diabolo.verbs.work import share
@@ -64,6 +64,7 @@ def compare(
     Writes `comparison.html`, and small files of each run under `results/` (see docs/files.md).
     """
     folder = Path("comparisons", Data(name=str(data)).stem) if out is None else Path(out)
+    check_folder(folder)
     over = ({} if limit is None else {"data.limit": limit}) | dict(
         settings if isinstance(settings, Mapping) else pairs(settings)
     )
@@ -86,8 +87,9 @@ def compare(
     table = table_of(study, store.results(study))
     show = Show(quiet)
     page = folder / "comparison.html"
-    comparison.write(page, content_of(study, store, table, folder / "runs", splits.train.shape))
-    for sentence in verdict_of(table):
+    content = content_of(study, store, table, folder / "runs", splits.train.shape)
+    comparison.write(page, content)
+    for sentence in content.verdict:
         show.note(sentence)
     show.note(f"comparison: {page}")
     if failure is not None:  # the table shows what did come to its end
