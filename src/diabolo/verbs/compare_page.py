@@ -102,7 +102,7 @@ def verdict_of(table: StudyTable) -> list[str]:
         seeds = max(by.seeds for by in apart.values())
         told = f"; {seeds} seeds cannot tell it from {', '.join(tied)}" if tied else ""
         if seeds < 2:
-            told = " in the one seed there is, which decides nothing"
+            told = "; a single seed decides nothing"
         leads = f"{best} leads with {column.show(means[best])}"
         if (own := table.untrained[key].get(best)) and column.sign * (fmean(own.values()) - means[best]) > 0:
             leads += f", behind its own untrained encoder ({column.show(fmean(own.values()))})"

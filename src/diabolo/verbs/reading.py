@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,9 @@ def origins_of(run: Run, parts: Parts) -> NDArray[np.str_]:
     Of the data that the run was trained on, what it held out itself is test and validation too: scored by
     another cut, a representation would be tested on what it was trained on.
     """
-    parts, origins = parts.named(), parts.origins()
+    origins = parts.origins()
+    numbered = {name: replace(part, names=()) for name, part in parts.present().items()}
+    parts = Parts(**numbered).named()  # names of files may be any, even the same
     try:
         own = split(parts, run.recipe.data)
     except UserError:  # other data than the run's, and too few to be cut
