@@ -209,3 +209,40 @@ def test_the_digest_tells_attributes_apart(digits):
         return replace(digits, train=replace(digits.train, attributes=attributes))
 
     assert len({digits.digest(), marked(0).digest(), marked(1).digest()}) == 3
+
+
+def test_examples_without_a_label_have_attributes_all_the_same(tmp_path):
+    """Half of the examples have no label: other probes leave them out, this one reads all."""
+    rng = np.random.default_rng(0)
+
+    def images(n: int) -> Images:
+        pixels = torch.from_numpy(rng.integers(0, 256, (n, 1, 4, 4), dtype=np.uint8))
+        attributes = (pixels.float().mean((1, 2, 3)) > 127).to(torch.int8)[:, None]
+        labels = torch.where(torch.arange(n) % 2 == 0, torch.arange(n) // 2 % 2, -1)
+        return Images(pixels, labels=labels, attributes=attributes, attribute_names=("bright",))
+
+    splits = Splits(images(200), images(60), images(100))
+    features = features_of(lambda x: x.flatten(1), splits)
+    assert (len(features.train), len(features.test)) == (100, 50)
+    assert (len(features.beside.train), len(features.beside.test)) == (200, 100)
+    assert features.beside.targets == {"attributes"}
+    doubled = features.map(lambda values: 2 * values)
+    np.testing.assert_array_equal(doubled.beside.test.values, 2 * features.beside.test.values)
+    alone = Splits(
+        *(replace(part, labels=None, classes=()) for part in (splits.train, splits.validation, splits.test))
+    )
+    expected = score(features_of(lambda x: x.flatten(1), alone), SPEC, 0).scores["attributes"]["each"]
+    assert score(features, SPEC, 0).scores["attributes"]["each"] == expected
+
+    arrays = {}
+    for name in ("train", "validation", "test"):
+        part = getattr(splits, name)
+        arrays |= {
+            f"{name}_features": part.floats().flatten(1).numpy(),
+            f"{name}_labels": part.labels.numpy(),
+        }
+        arrays[f"{name}_attributes"] = part.attributes.numpy()
+    np.savez(tmp_path / "z.npz", **arrays, attribute_names=["bright"])
+    read_back = load_features(tmp_path / "z.npz")
+    assert (len(read_back.train), len(read_back.beside.train)) == (100, 200)
+    assert score(read_back, SPEC, 0).scores["attributes"]["each"] == expected

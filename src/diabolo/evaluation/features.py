@@ -77,7 +77,11 @@ def lacking(wanted: Target) -> str:
 
 @dataclass(frozen=True)
 class Features:
-    """One representation of a data set. note: what a reader of its scores should know of it."""
+    """One representation of a data set. note: what a reader of its scores should know of it.
+
+    Where some examples have labels, those without one are left out. beside: the same with all of them, if
+    there are attributes or quantities, which do not ask for a label.
+    """
 
     train: Part
     validation: Part
@@ -86,13 +90,15 @@ class Features:
     note: str = ""
     attribute_names: tuple[str, ...] = ()
     quantity_names: tuple[str, ...] = ()
+    beside: "Features | None" = None
 
     def map(self, change: Callable[[np.ndarray], np.ndarray]) -> "Features":
         """The features with `change` applied to the values of each part."""
         train, validation, test = (
             replace(part, values=change(part.values)) for part in (self.train, self.validation, self.test)
         )
-        return replace(self, train=train, validation=validation, test=test)
+        beside = self.beside and self.beside.map(change)
+        return replace(self, train=train, validation=validation, test=test, beside=beside)
 
     @property
     def width(self) -> int:
@@ -172,7 +178,7 @@ def probe_images(splits: Splits, *, seed: int = 0) -> tuple[Images, Images, Imag
 def features_of(
     represent: Callable[[Tensor], Tensor], splits: Splits, device: torch.device | str = "cpu"
 ) -> Features:
-    """The features of the parts that probes use (see `probe_images`)."""
+    """The features of the parts that probes use (see `probe_images`), and `beside` them of all examples."""
 
     def part(images: Images) -> Part:
         labels = None if images.labels is None else images.labels.cpu().numpy().astype(np.int64)
@@ -180,14 +186,14 @@ def features_of(
         quantities = None if images.quantities is None else images.quantities.cpu().numpy()
         return Part(extract(represent, images, device=device), labels, attributes, quantities)
 
-    train, validation, test = probe_images(splits)
-    parts = part(train), part(validation), part(test)
-    return Features(
-        *parts,
-        classes=train.classes,
-        attribute_names=train.attribute_names,
-        quantity_names=train.quantity_names,
-    )
+    probed, whole = probe_images(splits), (splits.train, splits.validation, splits.test)
+    names: Any = {"attribute_names": probed[0].attribute_names, "quantity_names": probed[0].quantity_names}
+    train, validation, test = map(part, probed)
+    features = Features(train, validation, test, probed[0].classes, **names)
+    if splits.labelled is None and any(names.values()) and sum(map(len, whole)) > sum(map(len, probed)):
+        train, validation, test = (replace(part(images), labels=None) for images in whole)
+        return replace(features, beside=Features(train, validation, test, **names))
+    return features
 
 
 def load_features(path: str | Path, *, seed: int = 0) -> Features:
@@ -198,9 +204,10 @@ def load_features(path: str | Path, *, seed: int = 0) -> Features:
     only `features` and `labels`, and is split 80/10/10, or as its `parts` [N] say, where these name train and
     test, and maybe validation: so writes `diabolo embed`. Where they name labelled as well, this stands for
     train. With `classes`, labels are positions in it; without, they are any integers or strings. −1 means no
-    label: such rows are left out. `train_attributes` [N, A] of 0 and 1, …, or `attributes`, may stand beside
-    the labels, with `attribute_names` [A]; and so may `train_quantities` [N, Q], …, finite real numbers, with
-    `quantity_names` [Q]. Raises `UserError` for anything else.
+    label: such rows are left out, but not where attributes or quantities are read. `train_attributes` [N, A]
+    of 0 and 1, …, or `attributes`, may stand beside the labels, with `attribute_names` [A]; and so may
+    `train_quantities` [N, Q], …, finite real numbers, with `quantity_names` [Q]. Raises `UserError` for
+    anything else.
     """
     path = Path(path)
     arrays = _apart(_read(path), path)
@@ -217,12 +224,16 @@ def load_features(path: str | Path, *, seed: int = 0) -> Features:
         raise UserError(
             f"{path}: the parts differ in width ({widths}); they must come from one representation"
         )
+    whole = {name: replace(part, labels=None) for name, part in parts.items()}
     parts, classes = _positions(parts, arrays.get("classes"), path)
     held = _hold_out(parts, seed, path)
-    names: dict[str, Any] = {
-        key: _names(parts, kind, arrays.get(key), path) for kind, (_, key) in BESIDE.items()
-    }
-    return Features(held["train"], held["validation"], held["test"], classes=classes, **names)
+    names: Any = {key: _names(parts, kind, arrays.get(key), path) for kind, (_, key) in BESIDE.items()}
+    features = Features(held["train"], held["validation"], held["test"], classes, **names)
+    if any(names.values()) and sum(map(len, whole.values())) > sum(map(len, parts.values())):
+        held = _hold_out(whole, seed, path)
+        beside = Features(held["train"], held["validation"], held["test"], **names)
+        return replace(features, beside=beside)
+    return features
 
 
 def _hold_out(parts: dict[str, Part], seed: int, path: Path) -> dict[str, Part]:

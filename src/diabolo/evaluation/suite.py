@@ -76,7 +76,8 @@ def score(
         probe = PROBES.build(spec)
         started = time.perf_counter()
         try:
-            outcome = probe(features, seed)
+            beside = features.beside if target(spec) != "labels" else None
+            outcome = probe(beside or features, seed)
         except UserError as error:
             if leave_out is None:
                 raise

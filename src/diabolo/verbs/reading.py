@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def origins_of(run: Run, parts: Parts) -> NDArray[np.str_]:
     another cut, a representation would be tested on what it was trained on.
     """
     origins = parts.origins()
-    numbered = {name: replace(part, names=()) for name, part in parts.present().items()}
+    numbered: dict[str, Any] = {name: replace(part, names=()) for name, part in parts.present().items()}
     parts = Parts(**numbered).named()  # names of files may be any, even the same
     try:
         own = split(parts, run.recipe.data)
