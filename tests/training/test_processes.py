@@ -1,5 +1,6 @@
 """Two processes with half the batch each take the same steps as one process with the whole batch."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -12,11 +13,13 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from diabolo.distributed import gather, local, mean_over_processes, normal_like, world_size
+from diabolo.errors import SettingsError
 from diabolo.files import read_tensors, write_tensors
 from diabolo.methods.base import Method
 from diabolo.methods.build import build_method
 from diabolo.networks import norm
 from diabolo.training.loop import Feed, prepare_epoch
+from diabolo.training.meter import Meter
 from diabolo.views.pipeline import build_pipelines
 from tests.runs import IN_PARALLEL, digits, digits_recipe
 
@@ -69,6 +72,11 @@ def work(rank: int, folder: Path, names: Iterable[str]) -> None:
         write_tensors(folder / "shared.safetensors", shared())
     else:
         shared()
+    meter = Meter(["loss"], [[1.0], [math.nan if rank == 1 else 2.0], [3.0]])
+    try:
+        meter.flush(7)
+    except SettingsError as error:
+        (folder / f"refused-{rank}.txt").write_text(str(error))
     dist.destroy_process_group()
 
 
@@ -105,3 +113,9 @@ def test_gathering_and_noise_do_not_depend_on_the_number_of_processes(two_proces
     two, _ = read_tensors(two_processes / "shared.safetensors")
     for key, value in shared().items():
         torch.testing.assert_close(two[key], value)
+
+
+def test_a_loss_that_is_not_finite_in_one_process_stops_all_of_them(two_processes: Path) -> None:
+    told = [(two_processes / f"refused-{rank}.txt").read_text() for rank in range(2)]
+    assert told[0] == told[1]
+    assert told[0].startswith("training stopped at step 6: loss is nan")

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
-from diabolo.distributed import mean_over_processes
+from diabolo.distributed import mean_over_processes, world_size
 from diabolo.errors import SettingsError
 from diabolo.methods.base import Terms
 
@@ -29,25 +30,38 @@ class Meter:
     def unlogged(self, step: int) -> list[list[float]]:
         """The terms of each step since the last row, `step` being the newest.
 
-        Raises `SettingsError` at the first that is not finite.
+        Raises `SettingsError` at the first that is not finite; of several processes, `flush` does so in all.
         """
-        rows: list[list[float]] = []
-        if self.rows:  # in one copy from the device; those that a checkpoint brought lie on the host
-            rows = torch.stack([row.to(self.rows[-1]) for row in self.rows]).tolist()
-        for age, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
+        rows = self._read()
+        if world_size() == 1:
+            self._refuse(rows, step)
+        return rows.tolist()
+
+    def flush(self, step: int) -> dict[str, float]:
+        """The mean of each term over the steps since the last row, and over all processes.
+
+        Raises `SettingsError` in every process at the first step that is not finite in one.
+        """
+        rows = mean_over_processes(self._read())
+        self._refuse(rows, step)
+        self.rows.clear()
+        return dict(zip(self.names, rows.mean(0).tolist(), strict=True))
+
+    def _read(self) -> Tensor:
+        """The terms of each step since the last row: float64 [steps, terms], on the host."""
+        if not self.rows:
+            return torch.empty(0, len(self.names), dtype=torch.float64)
+        # in one copy from the device; those that a checkpoint brought lie on the host
+        return torch.stack([row.to(self.rows[-1]) for row in self.rows]).double().cpu()
+
+    def _refuse(self, rows: Tensor, step: int) -> None:
+        for age, row in zip(range(len(rows) - 1, -1, -1), rows.tolist(), strict=True):
             for name, value in reversed(list(zip(self.names, row, strict=True))):
                 if not math.isfinite(value):
                     raise SettingsError(
                         f"training stopped at step {step - age}: {name} is {value}; a lower optimiser.lr, "
                         "training.clip=1 or training.precision=float32 may help"
                     )
-        return rows
-
-    def flush(self, step: int) -> dict[str, float]:
-        """The mean of each term over the steps since the last row, and over all processes."""
-        rows = torch.tensor(self.unlogged(step), dtype=torch.float64)
-        self.rows.clear()
-        return dict(zip(self.names, mean_over_processes(rows.mean(0)).tolist(), strict=True))
 
 
 @dataclass
