@@ -384,3 +384,21 @@ def test_what_rebuilds_worse_than_the_mean_image_is_told(tmp_path: Path) -> None
     assert table_of(study, Store(tmp_path).results(study)).failed == [told]
     without = planted_study(seeds=2, columns=["knn"])
     assert not table_of(without, Store(tmp_path).results(without)).failed
+
+
+def test_rows_that_go_without_other_classes_do_not_compete(tmp_path: Path) -> None:
+    planted(tmp_path)
+    rows = {
+        "good": {"method": "vae", "settings": {"data.without": ["1"]}},
+        "bad": {"method": "vae", "settings": {"data.without": ["2"]}},
+    }
+    study = planted_study(rows=rows)
+    table = table_of(study, Store(tmp_path).results(study))
+    assert not any(cell.best for line in table.lines for cell in line.cells)
+    assert table.competing == {"knn": {}, "mse": {}}
+
+
+def test_a_reference_without_a_figure_has_no_row(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.9, 0.9], [0.01] * 2, references=True)
+    study = planted_study(columns=["mse"], seeds=2, rows={"good": {"method": "vae"}})
+    assert [line.name for line in table_of(study, Store(tmp_path).results(study)).lines] == ["good"]

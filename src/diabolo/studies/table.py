@@ -101,7 +101,9 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         if any(values[key].values()) or any(one.read(COLUMNS[key]) for one in references)
     ]
     columns = [COLUMNS[key] for key in shown]
-    competing = {key: _competing(COLUMNS[key], values[key], borrowed) for key in shown}
+    # Rows on other data, or that go without other classes, have tasks of their own.
+    one_task = len({(recipe.data.name, tuple(recipe.data.without)) for recipe in recipes.values()}) < 2
+    competing = {key: _competing(COLUMNS[key], values[key], borrowed) if one_task else {} for key in shown}
     published = [key for key in study.columns if any(key in row.published for row in study.rows.values())]
     lines = []
     for name, row in study.rows.items():
@@ -115,6 +117,8 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         done, share = (len(costs), study.seeds_of(name)), study.budget(name)
         lines.append(Line(name, [*known, *cells], *done, cost, share, unrun=row.unrun))
     for one in references:
+        if not any(one.read(column) for column in columns):
+            continue
         cells = [*[Cell("")] * len(published), *(_shown(one.read(column), column) for column in columns)]
         lines.append(Line(one.title, cells, len(one.results), reference=True))
     titles = [f"published {COLUMNS[key].title}" for key in published] + [c.title for c in columns]
