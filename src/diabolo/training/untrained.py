@@ -9,7 +9,7 @@ from diabolo.data.images import Images
 from diabolo.methods.base import Generative, Method
 from diabolo.networks import norm
 
-LEAST = 256  # examples of a batch, where there are so many
+MOST = 128  # examples of a batch: as many as are represented at once on a CPU
 
 
 def estimate_statistics(method: Method, images: Images) -> None:
@@ -26,6 +26,6 @@ def estimate_statistics(method: Method, images: Images) -> None:
             method.reconstruct(x)
 
     device = next(method.parameters()).device
-    count = max(1, len(images) // LEAST)
+    count = -(-len(images) // MOST)
     batches = (images.floats(torch.arange(i, len(images), count)).to(device) for i in range(count))
     norm.estimate(method, everything, batches)
