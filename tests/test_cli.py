@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import resource
 import subprocess
 import sys
 import tarfile
@@ -326,6 +328,25 @@ def test_two_devices_train_what_one_does(tmp_path: Path) -> None:
         assert [row["step"] for row in one] == [row["step"] for row in other]
         losses = [[row["loss"] for row in rows if row["kind"] == "train"] for rows in (one, other)]
         np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_an_error_in_one_process_ends_both_with_its_line_alone(tmp_path: Path) -> None:
+    """The first process, which alone writes, may not write what is larger than a few pages."""
+    command = [sys.executable, "-m", "diabolo", "fit", "digits", "--method", "ae", "--epochs", "1000"]
+    command += ["--devices", "2", "--accelerator", "cpu", "--out", str(tmp_path / "run")]
+    command += ["--set", "training.checkpoint_every=0", "--set", "evaluation.live=0"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("diabolo: ")]
+    assert re.match(r"diabolo: cannot write .*checkpoints/.*File too large", line)
 
 
 def test_a_warm_start_takes_the_other_run_s_weights(fitted: Path, tmp_path: Path) -> None:

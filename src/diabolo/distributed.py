@@ -12,6 +12,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from diabolo.errors import UserError
+
+GONE = "by peer"  # gloo's words for a connection that another process has closed or reset
+
 _alone = False
 
 
@@ -33,6 +37,17 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _alone = before
+
+
+@contextmanager
+def missing_others() -> Iterator[None]:
+    """Raise `UserError` where another process has ended: what it waits for in a collective will not come."""
+    try:
+        yield
+    except RuntimeError as error:
+        if world_size() == 1 or not (isinstance(error, dist.DistError) or GONE in str(error)):
+            raise
+        raise UserError("another process of this training has ended, and says why") from None
 
 
 def local(x: Tensor) -> Tensor:

@@ -51,10 +51,11 @@ def compile_step(
 
     torch._dynamo.reset()  # runs of one process share the code that is compiled, up to a limit of variants
     torch._inductor.config.fallback_random = True
-    on_cpu = next(method.parameters()).device.type == "cpu"  # elsewhere it would need the toolkit's headers
-    # A small network's kernels are called without Python; what several processes exchange cannot be.
-    torch._inductor.config.cpp_wrapper = on_cpu and world_size() == 1
-    mode = "reduce-overhead" if graphs else None
+    device = next(method.parameters()).device.type
+    # A small network's kernels are called without Python; what several processes exchange cannot be. Other
+    # devices would need their toolkit's headers.
+    torch._inductor.config.cpp_wrapper = device == "cpu" and world_size() == 1
+    mode = "reduce-overhead" if graphs and device == "cuda" else None
     for pipeline in pipelines:
         pipeline.compile(mode)
     return CompiledStep(method, mode, note)

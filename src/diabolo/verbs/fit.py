@@ -23,7 +23,7 @@ from diabolo.data.arrays import to_pixels
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
 from diabolo.data.splits import load, split
-from diabolo.distributed import alone, world_size
+from diabolo.distributed import alone, missing_others, world_size
 from diabolo.errors import Interrupted, UserError, blaming_settings
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.memory import TO_SCORE, TO_TRAIN, enough
@@ -118,7 +118,7 @@ def fit(
     run = Run(folder, composed, facts, own)
     run.device = fabric.device
     show.note(f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {folder}")
-    with ExitStack() as stack:
+    with missing_others(), ExitStack() as stack:
         _once(fabric, lambda: stack.enter_context(run.lock()))
         if run.trained and run.scored:
             show.note("it is trained and scored already")
