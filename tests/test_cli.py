@@ -22,7 +22,7 @@ import diabolo
 from diabolo.cli import main
 from diabolo.data.images import Images
 from diabolo.data.splits import load
-from diabolo.evaluation.features import load_features
+from diabolo.evaluation.feature_files import load_features
 from diabolo.files import read_tensors
 from diabolo.recipe import Data, from_yaml
 from diabolo.run import Run

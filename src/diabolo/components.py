@@ -82,7 +82,7 @@ class Table:
     def _offered(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=f"diabolo.{self.kind.replace(' ', '-')}")}
 
-    def load(self, name: str) -> Callable[..., Any]:
+    def load(self, name: str) -> Any:
         """Import and return the constructor behind a name."""
         module, _, attribute = self[name].path.partition(":")
         return getattr(import_module(module), attribute)

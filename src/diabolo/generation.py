@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from diabolo.data.ahead import at_once
 from diabolo.data.images import Images
 from diabolo.errors import UserError
 from diabolo.evaluation.features import extract
@@ -92,8 +93,9 @@ def decode(method: Coder, z: Array) -> Array:
 @torch.inference_mode()
 def reconstruct(method: Coder, x: Array) -> Array:
     """Examples [n, *shape] → their reconstructions, float32."""
-    parts = torch.from_numpy(x).split(BATCH)
-    return torch.cat([method.reconstruct(part.to(device_of(method))).float().cpu() for part in parts]).numpy()
+    device = device_of(method)
+    parts = torch.from_numpy(x).split(at_once(x.shape[1:], device))
+    return torch.cat([method.reconstruct(part.to(device)).float().cpu() for part in parts]).numpy()
 
 
 def reconstruction_errors(method: Coder, images: Images) -> Array:

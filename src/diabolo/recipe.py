@@ -157,7 +157,7 @@ class Recipe:
         """How often an epoch encodes each image: once for each view, and for the original where it does."""
         local = self.local_views.count if self.local_views else 0
         views = self.views.count + local + bool(self.method.get("with_original"))
-        return views * METHODS.load(self.method["name"]).needs.encoded  # type: ignore[attr-defined]
+        return views * METHODS.load(self.method["name"]).needs.encoded
 
     def to_dict(self) -> dict[str, Any]:
         """Nested dictionaries and lists of plain values."""
@@ -170,7 +170,7 @@ class Recipe:
 def from_dict(values: Mapping[str, Any]) -> Recipe:
     """Validate a nested mapping. Raises `UserError`: one line, with the nearest valid key."""
     recipe = Recipe(**complete(Recipe, values))
-    needs = METHODS.load(recipe.method["name"]).needs  # type: ignore[attr-defined]
+    needs = METHODS.load(recipe.method["name"]).needs
     if needs.local_views is not None and needs.local_views != (recipe.local_views is not None):
         verb = "needs" if needs.local_views else "does not take"
         raise UserError(

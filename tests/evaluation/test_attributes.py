@@ -12,7 +12,8 @@ from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts, read
 from diabolo.errors import UserError
 from diabolo.evaluation.attributes import Attributes
-from diabolo.evaluation.features import Features, Part, features_of, load_features
+from diabolo.evaluation.feature_files import load_features
+from diabolo.evaluation.features import Features, Part, features_of
 from diabolo.evaluation.probes import standardised
 from diabolo.evaluation.suite import score
 from diabolo.tables import PROBES

@@ -8,7 +8,8 @@ import torch
 
 from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
-from diabolo.evaluation.features import extract, features_of, load_features, sample
+from diabolo.evaluation.feature_files import load_features
+from diabolo.evaluation.features import extract, features_of, sample
 
 
 def images(n: int, labels: list[int] | None = None) -> Images:

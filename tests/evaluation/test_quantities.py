@@ -15,7 +15,8 @@ from diabolo.cli import main
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts, read
 from diabolo.errors import UserError
-from diabolo.evaluation.features import Features, Part, load_features
+from diabolo.evaluation.feature_files import load_features
+from diabolo.evaluation.features import Features, Part
 from diabolo.evaluation.probes import standardised
 from diabolo.evaluation.quantities import Quantities
 from diabolo.evaluation.regression import PENALTIES

@@ -1,5 +1,6 @@
 """A training reads the same from disk as from memory, to the bit."""
 
+from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,6 @@ def test_the_next_batches_are_read_before_they_are_asked_for() -> None:
     feed.ahead.rows = Noted(rows.stores)
     last = feed.batches.steps_per_epoch - 1
     feed(0, last - 1, 0.0)
-    feed.ahead.readers.shutdown()
+    wait(feed.ahead.coming.values())
     expected = [(0, last - 1), (0, last), (1, 0), (1, 1)]
     assert sorted(read) == sorted(feed.batches.indices(*one).tolist() for one in expected)

@@ -37,6 +37,26 @@ def test_nor_on_the_order_of_the_classes() -> None:
     assert (first.running_var > 0.01).any()  # between the classes; within them there is none
 
 
+@pytest.mark.parametrize(("size", "batches"), [(2, [2]), (5, [2, 2]), (6, [2, 2, 2])])
+def test_of_large_images_two_at_once(size: int, batches: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never one by itself, nor three."""
+    monkeypatch.setattr("diabolo.training.untrained.at_once", lambda shape, device: 1)
+    recipe = digits_recipe("simclr")
+    splits, facts = digits(recipe)
+    method = build_method(recipe, facts)
+    seen: dict[str, list[int]] = {space: [] for space in method.spaces}
+    represent = method.represent
+
+    def noted(x: torch.Tensor, space: str) -> torch.Tensor:
+        seen[space].append(len(x))
+        return represent(x, space)
+
+    monkeypatch.setattr(method, "represent", noted)
+    estimate_statistics(method, splits.train.take(torch.arange(size)))
+    assert seen.pop("map", []) == []
+    assert all(sizes == batches for sizes in seen.values())
+
+
 def test_a_short_training_is_read_with_the_statistics_of_what_it_saw(tmp_path: Path) -> None:
     recipe = digits_recipe("vae", "training.batch_size=1024", "training.epochs=5", "optimiser.lr=1e-6")
     run = fit(recipe=recipe.to_dict(), out=tmp_path / "run", evaluate=False, quiet=True)

@@ -1,7 +1,10 @@
 """Reading ahead: batches of rows, fetched in the background before they are asked for."""
 
+import math
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -10,6 +13,7 @@ from diabolo.data.rows import Pixels, Rows
 
 AHEAD = 3  # batches
 READERS = 2  # threads: one waits for the disk while the other copies
+SMALL = 64 * 64  # pixels of an image, up to which as many are represented at once as of any
 
 
 class Ahead:
@@ -18,7 +22,7 @@ class Ahead:
     def __init__(self, pixels: Pixels, device: torch.device) -> None:
         self.rows = pixels if isinstance(pixels, Rows) else Rows([pixels.numpy()])
         self.device = device
-        self.readers = ThreadPoolExecutor(READERS, "read-ahead")
+        self.readers = _readers(os.getpid())
         self.coming: dict[bytes, Future[Tensor]] = {}
 
     def __call__(self, index: Tensor, following: Sequence[Tensor] = ()) -> Tensor:
@@ -39,6 +43,17 @@ class Ahead:
         return torch.empty(shape, dtype=self.rows.dtype, pin_memory=self.device.type == "cuda")
 
 
+def at_once(shape: Sequence[int], device: torch.device | str) -> int:
+    """How many examples of a shape a network represents at once: fewer of large images, to bound its memory.
+
+    On a CPU also few of small ones: activations that fit its caches are several times faster. Large ones get
+    half the pixels, as the heap keeps about as much as is in use: activations of megabytes leave gaps in it.
+    """
+    most = 128 if torch.device(device).type == "cpu" else 1024
+    pixels = math.prod(shape[1:])  # of vectors, [F], one
+    return most if pixels <= SMALL else max(1, most * SMALL // (2 * pixels))
+
+
 def in_order(pixels: Pixels, size: int, device: torch.device | str) -> Iterator[Tensor]:
     """All examples on a device, in batches [≤ size, …]."""
     device = torch.device(device)
@@ -48,3 +63,9 @@ def in_order(pixels: Pixels, size: int, device: torch.device | str) -> Iterator[
     read, parts = Ahead(pixels, device), torch.arange(len(pixels)).split(size)
     for i, part in enumerate(parts):
         yield read(part, parts[i + 1 : i + 1 + AHEAD])
+
+
+@cache
+def _readers(process: int) -> ThreadPoolExecutor:
+    """Of a process, for all that it reads: each takes the memory of a thread. A fork has its own."""
+    return ThreadPoolExecutor(READERS, "read-ahead")

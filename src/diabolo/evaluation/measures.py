@@ -72,7 +72,7 @@ def build_measures(specs: Iterable[Mapping[str, Any]]) -> dict[str, Measure]:
 
 def on_random(specs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The completed specs of the measures that are read on the untrained twin as well."""
-    return [dict(spec) for spec in specs if MEASURES.load(spec["name"]).on_random]  # type: ignore[attr-defined]
+    return [dict(spec) for spec in specs if MEASURES.load(spec["name"]).on_random]
 
 
 def objection(measure: Measure, subject: Subject) -> str | None:

@@ -51,7 +51,10 @@ class ResNet(nn.Module):
 
     def map(self, x: Tensor) -> Tensor:
         """The last feature map: [n, C, H, W] → [n, D, H', W']."""
-        return self.blocks(self.stem(x))
+        x = self.stem(x)
+        for block in self.blocks:  # called as one, they would keep the stem's output to the end
+            x = block(x)
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         return self.map(x).mean((2, 3))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from diabolo.data.ahead import at_once
 from diabolo.data.images import Images
 from diabolo.methods.base import Generative, Method
 from diabolo.networks import norm
 
-MOST = 128  # examples of a batch: as many as are represented at once on a CPU
+MOST = 128  # examples of a batch
 
 
 def estimate_statistics(method: Method, images: Images) -> None:
@@ -26,6 +27,10 @@ def estimate_statistics(method: Method, images: Images) -> None:
             method.reconstruct(x)
 
     device = next(method.parameters()).device
-    count = -(-len(images) // MOST)
-    batches = (images.floats(torch.arange(i, len(images), count)).to(device) for i in range(count))
+    # Twice as many as are represented at once: how images differ, one by itself does not show.
+    most = min(MOST, 2 * at_once(images.shape, "cpu"))  # on every device the same
+    count = -(-len(images) // most)
+    parts = [torch.arange(i, len(images), count) for i in range(count)]
+    fewest = min(2, len(images))  # in pairs of an odd number, one is left over
+    batches = (images.floats(part).to(device) for part in parts if len(part) >= fewest)
     norm.estimate(method, everything, batches)

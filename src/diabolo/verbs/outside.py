@@ -12,7 +12,8 @@ from diabolo.data.images import Splits
 from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.evaluation.encoders import Encoder, Forward, features_by
-from diabolo.evaluation.features import Features, Target, load_features, probe_images, targets_of
+from diabolo.evaluation.feature_files import load_features
+from diabolo.evaluation.features import Features, Target, probe_images, targets_of
 from diabolo.networks.timm import TIMM, TimmFeatures
 from diabolo.recipe import Data
 from diabolo.run import default_device

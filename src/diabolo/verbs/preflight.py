@@ -66,7 +66,7 @@ def check_batches(recipe: Recipe, images: int) -> None:
 def check_labels(recipe: Recipe, splits: Splits) -> None:
     """Raises `UserError` where the method or a probe needs labels or attributes that are not there."""
     name, data = recipe.method["name"], recipe.data.name
-    needs_labels = METHODS.load(name).needs.labels  # type: ignore[attr-defined]
+    needs_labels = METHODS.load(name).needs.labels
     if needs_labels and "labels" not in targets_of(splits.train):
         raise UserError(f"method '{name}' needs labels of two classes or more, and {data} has none")
     if recipe.evaluation.supervised:
