@@ -19,6 +19,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -120,7 +121,8 @@ def measure(case: str, way: str, turns: int) -> list[str]:
     method = build_method(recipe, facts_of(splits)).to(fabric.device)
     optimiser, position = prepare(method, recipe), Position()
     schedule = SCHEDULES.build(recipe.schedule)
-    events = train(fabric, method, optimiser, schedule, feed, recipe.training, position)
+    note = partial(print, file=sys.stderr)
+    events = train(fabric, method, optimiser, schedule, feed, recipe.training, position, note)
 
     def seconds(count: int) -> float:
         torch.cuda.synchronize()

@@ -308,6 +308,7 @@ def test_the_command_line_writes_both_files(vae, tmp_path, capsys, arguments, na
         (["traverse", "--span", "0"], "more than 0, got 0"),
         (["traverse", "--image", "360"], "numbered from 0 to 359"),
         (["anomalies", "--neighbours", "0"], "neighbours must be at least 1"),
+        (["anomalies", "--neighbours", "9999"], "9999 are asked for, and there are 1,"),
         (["anomalies", "--held-out", "3"], "class '3' is among the training images"),
         (["duplicates", "--above", "1.5"], "above is a cosine, from −1 to 1, got 1.5"),
         (["reconstruct", "no-such-folder"], "unknown data set 'no-such-folder'"),

@@ -10,6 +10,7 @@ import torch
 
 from diabolo import generation
 from diabolo.data.images import Images
+from diabolo.errors import UserError
 from diabolo.evaluation.anomaly import anomaly_scores, held_out_auroc, held_out_labels
 from diabolo.generation import Array, Coder
 from diabolo.report.figures import reconstructions
@@ -48,6 +49,8 @@ def anomalies(
     run, show = opened(run), Show(quiet)
     folder = folder_for(run, out)
     images, train = images_of(run, data, show), splits_of(run, data).train
+    if neighbours > len(train):
+        raise UserError(f"neighbours: {neighbours} are asked for, and there are {len(train):,} train images")
     held_out = held_out or _left_out(run, images)
     left_out = held_out_labels(held_out, images, train)
     scores, missing = anomaly_scores(
