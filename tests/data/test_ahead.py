@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diabolo.data.ahead import READERS, Ahead, at_once, in_order
+from diabolo.data.ahead import READERS, Ahead, at_once, fewer, in_order
 from diabolo.data.rows import Rows
 
 CPU = torch.device("cpu")
@@ -23,6 +23,11 @@ CPU = torch.device("cpu")
 )
 def test_fewer_large_images_at_once(shape, cpu, gpu):
     assert (at_once(shape, CPU), at_once(shape, "cuda")) == (cpu, gpu)
+
+
+def test_of_large_images_as_many_as_hold_no_more_pixels():
+    shapes = (10,), (3, 28, 28), (1, 64, 64), (1, 128, 128), (3, 512, 512), (1, 9000, 9000)
+    assert [fewer(2000, shape) for shape in shapes] == [2000, 2000, 2000, 500, 31, 1]
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 10])

@@ -13,7 +13,7 @@ from diabolo.data.rows import Pixels, Rows
 
 AHEAD = 3  # batches
 READERS = 2  # threads: one waits for the disk while the other copies
-SMALL = 64 * 64  # pixels of an image, up to which as many are represented at once as of any
+SMALL = 64 * 64  # pixels up to which an image is not large
 
 
 class Ahead:
@@ -43,6 +43,12 @@ class Ahead:
         return torch.empty(shape, dtype=self.rows.dtype, pin_memory=self.device.type == "cuda")
 
 
+def fewer(count: int, shape: Sequence[int]) -> int:
+    """So many examples of a shape, but of large images only as many as hold no more pixels."""
+    pixels = math.prod(shape[1:])  # of vectors, [F], one
+    return max(1, count * SMALL // max(SMALL, pixels))
+
+
 def at_once(shape: Sequence[int], device: torch.device | str) -> int:
     """How many examples of a shape a network represents at once: fewer of large images, to bound its memory.
 
@@ -50,8 +56,8 @@ def at_once(shape: Sequence[int], device: torch.device | str) -> int:
     half the pixels, as the heap keeps about as much as is in use: activations of megabytes leave gaps in it.
     """
     most = 128 if torch.device(device).type == "cpu" else 1024
-    pixels = math.prod(shape[1:])  # of vectors, [F], one
-    return most if pixels <= SMALL else max(1, most * SMALL // (2 * pixels))
+    few = fewer(most, shape)
+    return few if few == most else max(1, few // 2)
 
 
 def in_order(pixels: Pixels, size: int, device: torch.device | str) -> Iterator[Tensor]:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from diabolo.data.ahead import fewer
 from diabolo.data.images import Splits
 from diabolo.distributed import alone, mean_over_processes, world_size
 from diabolo.errors import Interrupted, SettingsError
@@ -36,7 +37,7 @@ from diabolo.verbs.console import Bar, Show, in_two_units
 Watch = Callable[[Mapping[str, Any]], None]
 CURVE_POINTS = 20  # of the live kNN and rank, unless the recipe says how often
 WORTH_A_WORD = 0.1  # share of the images that an epoch leaves out
-FITTED = 2_000  # images that batch norm is fitted to for the first ones
+FITTED, FEWEST = 2_000, 128  # images that batch norm is fitted to for the first ones; of large ones at least
 
 
 @enough(TO_TRAIN)
@@ -135,7 +136,8 @@ def point(run: Run, method: Method, splits: Splits) -> dict[str, float]:
     """A point of the live curve, in the recipe's space; batch norm that lags is fitted to a sample first."""
     if not norm.settled(method):
         method = copy.deepcopy(method)
-        few = torch.from_numpy(sample(len(splits.train), FITTED))
+        count = max(FEWEST, fewer(FITTED, splits.train.shape))
+        few = torch.from_numpy(sample(len(splits.train), count))
         with alone():
             estimate_statistics(method, splits.train.take(few))
     represent = partial(method.eval().represent, space=run.recipe.evaluation.space)
