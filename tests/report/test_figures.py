@@ -150,3 +150,11 @@ def test_the_legend_of_budgets_stays_inside(name: str) -> None:
     FigureCanvasAgg(figure).draw()
     [legend] = figure.legends
     assert legend.get_window_extent().x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize(
+    ("ends", "scale"), [((100, 1000), "linear"), ((100, 1001), "log"), ((0, 100), "linear")]
+)
+def test_budgets_far_apart_are_drawn_in_logarithms(ends: tuple[int, int], scale: str) -> None:
+    many = {str(end): [figures.Series("loss", np.array([0.0, end]), np.ones(2))] for end in ends}
+    assert figures.budgets(many).axes[0].get_xscale() == scale

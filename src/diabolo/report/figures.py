@@ -85,6 +85,7 @@ styled = rc_context(
 
 CURVE_POINTS = 400  # longer curves are averaged in groups
 LEGEND_COLUMNS, LEGEND_CHARACTERS = 4, 76  # at most, and as many as fit side by side
+FAR = 10  # times the shortest curve, from where on a longer one would press it against the axis
 MARKED = 30  # points up to which a curve shows them
 NUMBERED = 20  # classes up to which a confusion matrix can carry its numbers
 
@@ -146,7 +147,10 @@ def curves(many: Sequence[Series]) -> Figure:
 
 @styled
 def budgets(many: Mapping[str, Sequence[Series]], says: str = "kNN on validation, %") -> Figure:
-    """Curves over images encoded, the seeds of a row in one colour. says: what they show."""
+    """Curves over images encoded, the seeds of a row in one colour; in logarithms, where budgets differ much.
+
+    says: what they show.
+    """
     longest = max(map(len, many), default=0) + 5  # the handle is as wide as so many characters
     columns = max(1, min(LEGEND_COLUMNS, LEGEND_CHARACTERS // longest))
     figure = Figure(figsize=(4.8, 3 + 0.16 * -(-len(many) // columns)))
@@ -164,6 +168,9 @@ def budgets(many: Mapping[str, Sequence[Series]], says: str = "kNN on validation
                 markersize=2.4 if len(one.x) <= MARKED else 0,
                 label=name if i == 0 else None,
             )
+    ends = [one.x[-1] for seeds in many.values() for one in seeds if one.x[-1] > 0]
+    if ends and max(ends) > FAR * min(ends):
+        axes.set_xscale("log")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper left", ncols=columns, handlelength=1.2)
