@@ -22,6 +22,7 @@ import diabolo
 from diabolo.cli import main
 from diabolo.data.images import Images
 from diabolo.data.splits import load
+from diabolo.errors import MemoryTooSmallError, UserError
 from diabolo.evaluation.feature_files import load_features
 from diabolo.files import read_tensors
 from diabolo.recipe import Data, from_yaml
@@ -347,6 +348,19 @@ def test_an_error_in_one_process_ends_both_with_its_line_alone(tmp_path: Path) -
     assert "Traceback" not in done.stderr
     [line] = [line for line in done.stderr.splitlines() if line.startswith("diabolo: ")]
     assert re.match(r"diabolo: cannot write .*checkpoints/.*File too large", line)
+
+
+@pytest.mark.parametrize(("error", "says"), [(MemoryTooSmallError, "diabolo: full\n"), (UserError, "")])
+def test_a_process_speaks_for_all_or_of_its_own_device(
+    error: type[UserError], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error("full")
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("diabolo.verbs.fit.fit", fail)
+    assert run("fit", "digits", "--method", "ae") == 2
+    assert capsys.readouterr().err == says
 
 
 def test_a_warm_start_takes_the_other_run_s_weights(fitted: Path, tmp_path: Path) -> None:

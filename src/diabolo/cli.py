@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from diabolo.errors import Interrupted, UserError, in_one_line
+from diabolo.errors import Interrupted, MemoryTooSmallError, UserError, in_one_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -470,6 +470,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command. A user's mistake is one line and exit code 2; a stop on Ctrl-C or SIGTERM is 130."""
     try:
         status = app(args=arguments, standalone_mode=False)
+    except MemoryTooSmallError as error:  # of a device of this process, and maybe of no other
+        return _fail(str(error), 2, own=True)
     except UserError as error:
         return _fail(str(error), 2)
     except typer.TyperException as error:
@@ -488,7 +490,8 @@ def _speaks() -> bool:
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
-def _fail(message: str, code: int) -> int:
-    if message and _speaks():  # behind a page of help there is none
+def _fail(message: str, code: int, own: bool = False) -> int:
+    """own: of this process alone, and not of all that train together."""
+    if message and (own or _speaks()):  # behind a page of help there is none
         print(f"diabolo: {' '.join(message.split())}", file=sys.stderr)
     return code

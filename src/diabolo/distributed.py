@@ -47,7 +47,7 @@ def missing_others() -> Iterator[None]:
     except RuntimeError as error:
         if world_size() == 1 or not (isinstance(error, dist.DistError) or GONE in str(error)):
             raise
-        raise UserError("another process of this training has ended, and says why") from None
+        raise UserError("another process of this training has ended: why, it says itself") from None
 
 
 def local(x: Tensor) -> Tensor:
