@@ -16,6 +16,7 @@ from diabolo.data.splits import load
 from diabolo.recipe import Data
 from diabolo.run import Run
 
+LISTED = ("anomalies", "duplicates", "neighbours")  # what lists images, with labels or without
 SMALL = ["encoder.name=mlp", "encoder.widths=[64]", "optimiser.lr=0.003", "evaluation.live=0"]
 
 
@@ -265,11 +266,12 @@ def test_vectors_give_arrays_and_no_picture(tmp_path):
     diabolo.traverse(run, parts, quiet=True)
     diabolo.anomalies(run, parts, quiet=True)
     diabolo.duplicates(run, parts, quiet=True)
+    diabolo.neighbours(run, parts, quiet=True)
     assert "mse_pca" in denoised
     assert not {"psnr_denoised", "wiener"} & set(denoised)
     made = sorted(path.name for path in (run.folder / "generated").iterdir())
-    names = ("anomalies", "denoise", "duplicates", "interpolate", "reconstruct", "sample-prior", "traverse")
-    assert made == [f"{name}.npz" for name in names]
+    arrays = [*LISTED, "denoise", "interpolate", "reconstruct", "sample-prior", "traverse"]
+    assert made == sorted([f"{name}.npz" for name in arrays] + [f"{name}.csv" for name in LISTED])
     with pytest.raises(diabolo.UserError, match="no labels: sample from all of train, with --from latents"):
         diabolo.sample(run, parts, source="classes", quiet=True)
 
@@ -286,12 +288,15 @@ def test_vectors_give_arrays_and_no_picture(tmp_path):
         (["traverse", "--dimension", "1", "--dimension", "0", "--image", "2"], "traverse"),
         (["anomalies", "--samples", "2", "--neighbours", "1"], "anomalies"),
         (["duplicates", "digits", "--above", "0.9999", "--space", "h"], "duplicates"),
+        (["neighbours", "--among", "digits", "-k", "2", "--space", "h"], "neighbours"),
+        (["predict", "digits", "--probe", "knn", "--space", "h"], "predict"),
     ],
 )
-def test_the_command_line_writes_both_files(vae, tmp_path, capsys, arguments, name):
+def test_the_command_line_writes_all_files(vae, tmp_path, capsys, arguments, name):
     verb, *options = arguments
     assert main([verb, str(vae.folder), *options, "--out", str(tmp_path / "made")]) == 0
-    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [f"{name}.npz", f"{name}.png"]
+    kinds = ["csv", "npz", "png"] if name in (*LISTED, "predict") else ["npz", "png"]
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [f"{name}.{kind}" for kind in kinds]
     assert f"{name}.png" in capsys.readouterr().err.replace("\n", "")
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from diabolo.verbs.evaluate import evaluate
     from diabolo.verbs.fit import fit
     from diabolo.verbs.generate import denoise, interpolate, reconstruct, sample, traverse
+    from diabolo.verbs.neighbours import neighbours
+    from diabolo.verbs.predict import predict
     from diabolo.verbs.reproduce import reproduce
     from diabolo.verbs.search import search
 
@@ -39,6 +41,8 @@ _HOMES = {
     "traverse": "diabolo.verbs.generate",
     "anomalies": "diabolo.verbs.anomalies",
     "duplicates": "diabolo.verbs.duplicates",
+    "neighbours": "diabolo.verbs.neighbours",
+    "predict": "diabolo.verbs.predict",
     "Run": "diabolo.run",
     "Recipe": "diabolo.recipe",
     "Images": "diabolo.data.images",
@@ -60,6 +64,8 @@ __all__ = [
     "evaluate",
     "fit",
     "interpolate",
+    "neighbours",
+    "predict",
     "reconstruct",
     "reproduce",
     "sample",

@@ -291,6 +291,38 @@ def duplicates(
 
 
 @app.command()
+def neighbours(
+    run: Trained,
+    data: Looked = None,
+    among: Annotated[
+        str | None,
+        typer.Option(help="Where to look: a data set's name or a path; by default the run's train images."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="How many for each image.")] = 8,
+    space: Space = None,
+    out: Folder = None,
+) -> None:
+    """Find the images most like given ones."""
+    from diabolo.verbs.neighbours import neighbours as run_neighbours
+
+    run_neighbours(run, data, among=among, k=k, space=space, out=out)
+
+
+@app.command()
+def predict(
+    run: Trained,
+    data: Looked = None,
+    probe: Annotated[str, typer.Option(help="What reads the class: linear, mlp, knn, …")] = "linear",
+    space: Space = None,
+    out: Folder = None,
+) -> None:
+    """Say which class each image is of, by a probe fitted on the run's labels."""
+    from diabolo.verbs.predict import predict as run_predict
+
+    run_predict(run, data, probe=probe, space=space, out=out)
+
+
+@app.command()
 def compare(
     data: Annotated[str, typer.Argument(help="A data set's name, or a folder, archive or array file.")],
     methods: Annotated[str, typer.Option(metavar="A,B,C", help="See 'diabolo methods'.")],

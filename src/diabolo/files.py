@@ -1,9 +1,11 @@
 """Files that are written whole or not at all."""
 
+import csv
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -71,6 +73,13 @@ def write_json(path: Path, value: Any) -> None:
     # Only the layout of a list has a bare line break behind its bracket: in a text it is written "\n".
     text = re.sub(r"\[\n([-+.,\deE\s]+)\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
     write_text(path, text + "\n")
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """A table that spreadsheets read, the first row being its heading."""
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -146,7 +146,11 @@ def test_planted_among_digits_across_train_and_test(tmp_path, digits, capsys):
     assert exact == {(i, 1797 + i) for i in range(10)}
     shown = capsys.readouterr().err
     assert "across test and train: " in shown
-    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["duplicates.npz", "duplicates.png"]
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [
+        "duplicates.csv",
+        "duplicates.npz",
+        "duplicates.png",
+    ]
 
     alone = diabolo.duplicates(run, test, out=tmp_path / "made", quiet=True)
     assert set(alone["parts"].tolist()) == {"train"}

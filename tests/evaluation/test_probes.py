@@ -18,8 +18,8 @@ from tests.evaluation.planted import blobs, with_test_labels
 
 def literal_vote(
     train: Part, query: np.ndarray, k: int, metric: str, weighted: bool, temperature: float
-) -> int:
-    """One query at a time, in float64."""
+) -> np.ndarray:
+    """The share of the vote that each class has, one query at a time, in float64."""
     scored = []
     for row, label in zip(train.values.astype(np.float64), train.labels, strict=True):
         if metric == "cosine":
@@ -31,7 +31,7 @@ def literal_vote(
     votes = np.zeros(3)
     for _, weight, label in sorted(scored)[:k]:
         votes[label] += weight if weighted else 1
-    return int(votes.argmax())
+    return votes / votes.sum()
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
@@ -40,12 +40,16 @@ def test_knn_is_the_literal_vote(metric, weighted):
     features = blobs()
     for k in (1, 2, 7):
         outcome = KNN(metric=metric, k=k, weighted=weighted, temperature=0.2)(features, seed=0)
-        expected = [
-            literal_vote(features.train, query.astype(np.float64), k, metric, weighted, 0.2)
-            for query in features.test.values
-        ]
-        assert outcome.predictions.tolist() == expected
-        assert outcome.accuracy == np.mean(np.array(expected) == features.test.labels)
+        shares = np.array(
+            [
+                literal_vote(features.train, query.astype(np.float64), k, metric, weighted, 0.2)
+                for query in features.test.values
+            ]
+        )
+        np.testing.assert_allclose(outcome.probabilities, shares, rtol=1e-4, atol=1e-7)
+        expected = shares.argmax(axis=1)
+        assert outcome.predictions.tolist() == expected.tolist()
+        assert outcome.accuracy == np.mean(expected == features.test.labels)
 
 
 def test_knn_chooses_the_k_that_is_best_on_validation_the_smallest_among_equals():
@@ -53,7 +57,7 @@ def test_knn_chooses_the_k_that_is_best_on_validation_the_smallest_among_equals(
     on_validation = {
         k: np.mean(
             [
-                literal_vote(features.train, query, k, "cosine", False, 1) == label
+                literal_vote(features.train, query, k, "cosine", False, 1).argmax() == label
                 for query, label in zip(features.validation.values, features.validation.labels, strict=True)
             ]
         )
@@ -87,6 +91,7 @@ def test_linear_is_the_convex_optimum():
     logits = standardised(features).test.values @ optimum.x[:-3].reshape(-1, 3) + optimum.x[-3:]
     outcome = probe(features, seed=0)
     assert outcome.predictions.tolist() == logits.argmax(axis=1).tolist()
+    np.testing.assert_allclose(outcome.probabilities, scipy.special.softmax(logits, axis=1), atol=1e-4)
     assert outcome.chosen["iterations"] < 1000
 
 
@@ -119,6 +124,17 @@ def test_mlp_follows_its_seed():
     assert first.predictions.tolist() == again.predictions.tolist()
     assert first.chosen == again.chosen
     assert first.predictions.tolist() != other.predictions.tolist()
+
+
+@pytest.mark.parametrize("probe", [Linear(), KNN(k=3), MLP(epochs=20, lr=1e-2)])
+def test_a_class_that_train_lacks_has_no_share(probe):
+    features = blobs()
+    few = features.train.take(features.train.labels != 1)
+    outcome = probe(Features(few, features.validation, features.test), seed=0)
+    assert outcome.probabilities.shape == (80, 3)
+    np.testing.assert_allclose(outcome.probabilities.sum(axis=1), 1, atol=1e-6)
+    assert outcome.probabilities.argmax(axis=1).tolist() == outcome.predictions.tolist()
+    assert outcome.probabilities[:, 1].mean() < (0.05 if isinstance(probe, MLP) else 1e-9)
 
 
 def test_mlp_keeps_the_best_epoch_or_the_last():

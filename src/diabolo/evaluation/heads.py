@@ -86,9 +86,14 @@ def score(model: nn.Module, data: Labelled) -> float:
     return float((predict(model, data) == data.labels.cpu().numpy()).mean())
 
 
+def predict(model: nn.Module, data: Labelled) -> np.ndarray:
+    """The most likely class of every example: int64 [N]."""
+    return probabilities(model, data).argmax(axis=1)
+
+
 @torch.inference_mode()
-def predict(model: nn.Module, data: Labelled, batch_size: int = 1024) -> np.ndarray:
-    """The most likely class of every example, in evaluation mode: int64 [N]."""
+def probabilities(model: nn.Module, data: Labelled, batch_size: int = 1024) -> np.ndarray:
+    """Of every example those of the classes, in evaluation mode: float32 [N, K]."""
     model.eval()
     blocks = torch.arange(len(data.labels)).split(batch_size)
-    return torch.cat([model(data.inputs(index)).argmax(dim=1).cpu() for index in blocks]).numpy()
+    return torch.cat([model(data.inputs(index)).float().softmax(dim=1).cpu() for index in blocks]).numpy()

@@ -39,6 +39,7 @@ class Outcome:
     """accuracy: on test, in [0, 1]. chosen: the choices made on validation, and the accuracy there.
 
     predictions: int64 [N], the class given to each test example, or −1; None where a probe gives no class.
+    probabilities: [N, K], of classes 0 to K − 1, where a probe gives any; of kNN, the shares of the vote.
     more: other figures, by name.
     """
 
@@ -46,6 +47,7 @@ class Outcome:
     chosen: dict[str, Any]
     predictions: np.ndarray | None = None
     more: dict[str, Any] = field(default_factory=dict)
+    probabilities: np.ndarray | None = None
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -102,7 +104,9 @@ class Linear:
             "validation": float(model.score(validation.values, validation.labels)),
             "iterations": int(model.n_iter_.max()),
         }
-        return outcome(model.predict(test.values), known(test), chosen)
+        probabilities = np.zeros((len(test), int(model.classes_.max()) + 1), np.float32)
+        probabilities[:, model.classes_] = model.predict_proba(test.values)
+        return outcome(model.predict(test.values), known(test), chosen, probabilities=probabilities)
 
     def _fit(self, part: Part, C: float) -> Any:
         from sklearn.linear_model import LogisticRegression
@@ -153,7 +157,8 @@ class MLP:
         name = "mlp" if self.hidden else "linear layer"
         train, validation, test = labelled_parts(name, features)
         model, chosen = self._fit(train, validation, count_classes(features.classes, known(train)), seed)
-        return outcome(heads.predict(model, _labelled(test)), known(test), chosen)
+        probabilities = heads.probabilities(model, _labelled(test))
+        return outcome(probabilities.argmax(axis=1), known(test), chosen, probabilities=probabilities)
 
     def _fit(
         self, train: Part, validation: Part, classes: int, seed: int
@@ -205,21 +210,26 @@ class KNN:
             raise UserError(f"knn: k is {self.k}, but there are only {len(train)} training examples")
         most = self.k or min(self.k_max, len(train))
         candidates = range(self.k or 1, most + 1)
-        on_validation = list(self.votes(train, validation.values, most))
+        on_validation = [votes.argmax(axis=1) for votes in self.votes(train, validation.values, most)]
         accuracy = {k: float((on_validation[k - 1] == validation.labels).mean()) for k in candidates}
         best = max(accuracy, key=lambda k: accuracy[k])
-        *_, predictions = self.votes(train, test.values, best)
-        return outcome(predictions, known(test), {"k": best, "validation": accuracy[best]})
+        *_, votes = self.votes(train, test.values, best)
+        chosen = {"k": best, "validation": accuracy[best]}
+        shares = votes / votes.sum(axis=1, keepdims=True)
+        return outcome(votes.argmax(axis=1), known(test), chosen, probabilities=shares)
 
     def votes(self, train: Part, queries: np.ndarray, most: int) -> Iterator[np.ndarray]:
-        """The classes [n] that k = 1, 2, … `most` neighbours give the queries [n, D], from one search."""
+        """The votes [n, K] of the first k = 1, 2, … `most` neighbours of the queries [n, D], from one search.
+
+        It is the same array each time, with the votes of one more neighbour.
+        """
         distances, neighbours = nearest(train.values, queries, most, self.metric)
         labels, weights = known(train)[neighbours], self._weights(distances)
         votes = np.zeros((len(queries), int(labels.max()) + 1))
         rows = np.arange(len(queries))
         for k in range(most):
             votes[rows, labels[:, k]] += weights[:, k]
-            yield votes.argmax(axis=1)
+            yield votes
 
     def _weights(self, distances: np.ndarray) -> np.ndarray:
         if not self.weighted:
@@ -262,9 +272,11 @@ def outcome(
     labels: np.ndarray,
     chosen: dict[str, Any],
     more: dict[str, float] | None = None,
+    probabilities: np.ndarray | None = None,
 ) -> Outcome:
     """Read test's labels, once."""
-    return Outcome(float((predictions == labels).mean()), chosen, predictions.astype(np.int64), more or {})
+    accuracy = float((predictions == labels).mean())
+    return Outcome(accuracy, chosen, predictions.astype(np.int64), more or {}, probabilities)
 
 
 def known(part: Part) -> np.ndarray:

@@ -140,8 +140,8 @@ def quick(
     result = {"effective_rank": effective_rank(part.values)}
     if train.labels is not None and part.labels is not None:
         among = _part(represent, train, QUICK_TRAIN, device)
-        *_, predictions = KNN().votes(among, part.values, min(QUICK_K, len(among)))
-        result["knn"] = float((predictions == part.labels).mean())
+        *_, votes = KNN().votes(among, part.values, min(QUICK_K, len(among)))
+        result["knn"] = float((votes.argmax(axis=1) == part.labels).mean())
     return result
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,13 @@ def anomalies(
         show.note(f"no score by {TITLES[name]}: {reason}")
     arrays |= {f"auroc_{name}": np.array(value) for name, value in found.items()}
     picture = reconstructions(_rows(run, images, scores, found)) if pictured(run) else None
-    return write(folder, "anomalies", arrays, picture, show)
+    return write(folder, "anomalies", arrays, picture, show, _list(arrays, scores))
+
+
+def _list(arrays: Arrays, scores: dict[str, Array]) -> Iterator[tuple[Any, ...]]:
+    yield "name", "class", *scores
+    for name, label, *row in zip(arrays["names"], arrays["labels"], *scores.values(), strict=True):
+        yield name, arrays["classes"][label] if label >= 0 else "", *(f"{score:.6g}" for score in row)
 
 
 def _left_out(run: Run, images: Images) -> Sequence[str]:

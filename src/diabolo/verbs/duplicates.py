@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from diabolo.data.images import Images, Splits
-from diabolo.data.readers import Parts
+from diabolo.data.images import Images
 from diabolo.evaluation.duplicates import Duplicates, near_duplicates
 from diabolo.generation import Array
 from diabolo.report.grids import grid
 from diabolo.run import Run
 from diabolo.verbs.console import Show
 from diabolo.verbs.pictures import Arrays, folder_for, pictured, write
-from diabolo.verbs.reading import Looked, opened, parts_like, splits_of
+from diabolo.verbs.reading import Looked, opened, parts_of
 
 LISTED = 12  # pairs that are listed, and groups that are drawn, at least and at most
 NAMED = 5  # pairs named on the terminal
@@ -45,24 +46,21 @@ def duplicates(
     """
     run, show = opened(run), Show(quiet)
     folder = folder_for(run, out)
-    parts = _parts(run, data, show)
+    parts = parts_of(run, data, show)
     images = parts.together()
     found = near_duplicates(run.embed(images, space), above, LISTED)
     part_of, names = parts.origins(), np.array(images.names)
     arrays: Arrays = {**found._asdict(), "above": np.array(found.above), "names": names, "parts": part_of}
     _tell(found, names, part_of, show)
     picture = _picture(found, images, part_of) if pictured(run) else None
-    return write(folder, "duplicates", arrays, picture, show)
+    return write(folder, "duplicates", arrays, picture, show, _list(arrays))
 
 
-def _parts(run: Run, data: Looked, show: Show) -> Parts:
-    """Every image to look at, by the part it is from."""
-    if isinstance(data, Images):
-        return Parts(data)
-    if data is None or isinstance(data, Splits):
-        splits = splits_of(run, data)
-        return Parts(splits.train, splits.validation, splits.test, splits.labelled)
-    return parts_like(run, data, show)
+def _list(arrays: Arrays) -> Iterator[tuple[Any, ...]]:
+    names, parts = arrays["names"], arrays["parts"]
+    yield "name", "part", "other", "its part", "cosine"
+    for (one, other), cosine in zip(arrays["pairs"], arrays["cosines"], strict=True):
+        yield names[one], parts[one], names[other], parts[other], f"{cosine:.6f}"
 
 
 def _tell(found: Duplicates, names: Array, part_of: Array, show: Show) -> None:

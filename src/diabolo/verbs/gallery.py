@@ -47,7 +47,7 @@ def neighbours(splits: Splits, features: Features, n: int = QUERIES) -> Neighbou
     train, _, test = probe_images(splits)
     if len(test.shape) != 3:
         return None
-    queries = _spread(test)[:n]
+    queries = spread(test)[:n]
     k = min(NEAREST, len(train))
     _, found = nearest(features.train.values, features.test.values[queries], k, "cosine")
     images = [train.floats(torch.from_numpy(row)).numpy() for row in found]
@@ -115,7 +115,7 @@ def _traversals(method: Coder, codes: Array) -> Gallery:
     return Gallery("traversals", "Along one dimension", rows, note)
 
 
-def _spread(images: Images) -> Array:
+def spread(images: Images) -> Array:
     """Positions in an order that takes one image of each class, then a second of each, and so on."""
     if images.labels is None:
         return np.arange(len(images))

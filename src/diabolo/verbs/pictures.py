@@ -1,13 +1,15 @@
-"""What the generative verbs write: arrays, and the picture beside them."""
+"""What the verbs write of images: arrays, and beside them a picture and a list."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from diabolo.errors import UserError
-from diabolo.files import check_folder, write_arrays, write_bytes
+from diabolo.files import check_folder, write_arrays, write_bytes, write_csv
 from diabolo.generation import Array
 from diabolo.report.figures import save
 from diabolo.run import Run
@@ -23,10 +25,20 @@ def folder_for(run: Run, out: str | Path | None) -> Path:
     return folder
 
 
-def write(folder: Path, name: str, arrays: Arrays, picture: Figure | None, show: Show) -> Arrays:
-    """Write `name.npz`, and `name.png` where there is a picture."""
+def write(
+    folder: Path,
+    name: str,
+    arrays: Arrays,
+    picture: Figure | None,
+    show: Show,
+    listed: Iterable[Sequence[Any]] | None = None,
+) -> Arrays:
+    """Write `name.npz`, `name.csv` where images are listed, a heading first, `name.png` of a picture."""
     write_arrays(folder / f"{name}.npz", arrays)
     paths = [f"{folder / name}.npz"]
+    if listed is not None:
+        write_csv(folder / f"{name}.csv", listed)
+        paths.append(f"{folder / name}.csv")
     if picture is not None:
         write_bytes(folder / f"{name}.png", save(picture, "png"))
         paths.append(f"{folder / name}.png")

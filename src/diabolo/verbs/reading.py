@@ -78,21 +78,36 @@ def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
     return parts.named()
 
 
+def parts_of(run: Run, data: Looked, show: Show) -> Parts:
+    """Every image to look at, by the part it is from; by default all the run's own."""
+    if isinstance(data, Images):
+        return Parts(data).named()
+    if data is None or isinstance(data, Splits):
+        splits = splits_of(run, data)
+        return Parts(splits.train, splits.validation, splits.test, splits.labelled).named()
+    return parts_like(run, data, show)
+
+
 def origins_of(run: Run, parts: Parts) -> NDArray[np.str_]:
     """The part of each of all images, such as test, in the order of `Parts.present`.
 
     Of the data that the run was trained on, what it held out itself is test and validation too: scored by
     another cut, a representation would be tested on what it was trained on.
     """
-    origins = parts.origins()
+    own = own_origins(run, parts)
+    return parts.origins() if own is None else own
+
+
+def own_origins(run: Run, parts: Parts) -> NDArray[np.str_] | None:
+    """The part that each of all images had in the run's training; None for other data than the run's."""
     numbered: dict[str, Any] = {name: replace(part, names=()) for name, part in parts.present().items()}
-    parts = Parts(**numbered).named()  # names of files may be any, even the same
+    origins, parts = parts.origins(), Parts(**numbered).named()  # names of files may be any, even the same
     try:
         own = split(parts, run.recipe.data)
-    except UserError:  # other data than the run's, and too few to be cut
-        return origins
+    except UserError:  # too few to be cut
+        return None
     if own.digest() != run.facts.digest:
-        return origins
+        return None
     held = {name: part for part in ("validation", "test") for name in getattr(own, part).names}
     names = parts.together().names
     return np.array([held.get(name, origin) for name, origin in zip(names, origins, strict=True)])

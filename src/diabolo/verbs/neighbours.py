@@ -1,0 +1,90 @@
+"""neighbours: the images that a representation has nearest to given ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from diabolo.data.images import Images
+from diabolo.data.readers import Parts
+from diabolo.errors import UserError
+from diabolo.evaluation.neighbours import nearest
+from diabolo.generation import Array
+from diabolo.report.gallery import Neighbours, drawn
+from diabolo.run import Run
+from diabolo.verbs.console import Show
+from diabolo.verbs.gallery import spread
+from diabolo.verbs.pictures import Arrays, at_least, folder_for, pictured, write
+from diabolo.verbs.reading import Looked, images_of, opened, parts_of, splits_of
+
+SHOWN = 12  # images in the picture
+ACROSS = 10  # neighbours of each there, at most
+NAMED = 5  # images named on the terminal, each with its nearest
+
+
+def neighbours(
+    run: str | Path | Run,
+    data: Looked = None,
+    *,
+    among: Looked = None,
+    k: int = 8,
+    space: str | None = None,
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Arrays:
+    """Find the k images most like each given one, by the cosine of their representations.
+
+    data: the images to find others for; by default the run's own test images (see `images_of`). among: where
+    to look, all parts of it; by default the run's train images. An image that is there itself is its own
+    nearest. space: "h", "z" or "map"; by default the one it was scored in.
+
+    Arrays: `neighbours` [N, k], positions among those looked through, nearest first, and their `cosines`;
+    `names` [N] and `among_names` [M].
+    """
+    at_least(1, k=k)
+    run, show = opened(run), Show(quiet)
+    folder = folder_for(run, out)
+    images = images_of(run, data, show)
+    others = (Parts(splits_of(run, data).train) if among is None else parts_of(run, among, show)).together()
+    if k > len(others):
+        raise UserError(
+            f"k: {k} neighbours are asked for, and there are {len(others):,} images to look among"
+        )
+    distances, found = nearest(run.embed(others, space), run.embed(images, space), k, "cosine")
+    names, among_names = np.array(images.names), np.array(others.names)
+    arrays: Arrays = {
+        "neighbours": found,
+        "cosines": 1 - distances.astype(np.float64) ** 2 / 2,
+        "names": names,
+        "among_names": among_names,
+    }
+    for name, row, cosines in list(zip(names, found, arrays["cosines"], strict=True))[:NAMED]:
+        cosine = f"{cosines[0]:.3f}".replace("-", "−")
+        show.note(f"{name}: nearest {among_names[row[0]]} (cosine {cosine})")
+    picture = drawn(_few(images, others, found)) if pictured(run) else None
+    return write(folder, "neighbours", arrays, picture, show, _list(arrays))
+
+
+def _few(images: Images, others: Images, found: Array) -> Neighbours:
+    """For the picture: some of different classes, where there are labels."""
+    chosen = spread(images)[:SHOWN]
+    near = [others.floats(torch.from_numpy(row)).numpy() for row in found[chosen, :ACROSS]]
+    labels = None if images.labels is None else images.labels.numpy()[chosen, None]
+    known = labels is not None and bool((labels >= 0).all())
+    return Neighbours(
+        images.floats(torch.from_numpy(chosen)).numpy(),
+        np.stack(near),
+        labels if known else None,
+        images.classes,
+    )
+
+
+def _list(arrays: Arrays) -> Iterator[tuple[Any, ...]]:
+    yield "name", "rank", "neighbour", "cosine"
+    for name, row, cosines in zip(arrays["names"], arrays["neighbours"], arrays["cosines"], strict=True):
+        for rank, (other, cosine) in enumerate(zip(row, cosines, strict=True), start=1):
+            yield name, rank, arrays["among_names"][other], f"{cosine:.6f}"

@@ -1,0 +1,177 @@
+"""predict: the class of any image, by a probe on the run's frozen representation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from diabolo.data.images import Images, Splits
+from diabolo.errors import UserError, several
+from diabolo.evaluation.features import features_of, probe_images, targets_of
+from diabolo.evaluation.probes import Outcome
+from diabolo.evaluation.suite import needing
+from diabolo.generation import Array
+from diabolo.report.figures import short
+from diabolo.report.grids import grid
+from diabolo.run import Run
+from diabolo.tables import PROBES
+from diabolo.verbs.console import Show
+from diabolo.verbs.pictures import Arrays, folder_for, pictured, write
+from diabolo.verbs.reading import Looked, images_of, opened, own_origins, parts_of, splits_of
+
+ACROSS = 12  # images of a class in the picture
+NAMED = 5  # surest mistakes, and most common classes, named on the terminal
+
+
+def predict(
+    run: str | Path | Run,
+    data: Looked = None,
+    *,
+    probe: str = "linear",
+    space: str | None = None,
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Arrays:
+    """Say which class each image is of.
+
+    The probe is fitted on the run's train and chosen on its validation, as by `evaluate`: on the run's own
+    test images its accuracy is that of `scores.json`.
+
+    data: what to classify, all parts of it; by default the run's own test images. Of a run that was trained
+    on arrays, its splits, with what to classify as test. probe: one that reads features and gives classes,
+    with the recipe's settings where it names it. space: "h", "z" or "map"; by default the one it was scored
+    in.
+
+    Arrays: `predictions` [N], positions in `classes` [K] (−1 for none); `probabilities` [N, K] where the
+    probe gives any (of kNN, the shares of the vote); `labels` [N], −1 where there is none of these classes;
+    `names` [N]; and of the run's own data `parts` [N], since the probe was fitted on some.
+    """
+    run, show = opened(run), Show(quiet)
+    folder = folder_for(run, out)
+    spec = _spec(run, probe)
+    splits = splits_of(run, data if isinstance(data, Splits) else None)
+    if "labels" not in targets_of(*probe_images(splits)[:2]):
+        raise UserError(f"{run.folder}: its data has no labels of two classes or more to fit a probe on")
+    images, parts = _images(run, data, show)
+    outcome, classes = _classified(run, splits, images, spec, space or run.space)
+    assert outcome.predictions is not None
+    labels = _labels(images, classes)
+    arrays: Arrays = {
+        "predictions": outcome.predictions,
+        "labels": labels,
+        "names": np.array(images.names),
+        "classes": np.array(classes, dtype=str),
+    }
+    if outcome.probabilities is not None:
+        missing = (
+            len(classes) - outcome.probabilities.shape[1]
+        )  # the last classes, where train has none of them
+        arrays["probabilities"] = np.pad(outcome.probabilities, ((0, 0), (0, missing))).astype(np.float32)
+    if parts is not None:
+        arrays["parts"] = parts
+    if images.labels is not None and (strange := sorted({*images.classes} - {*classes})):
+        show.note(f"not classes of the run, their labels are not counted: {several(strange)}")
+    _tell(arrays, show)
+    picture = _picture(arrays, images) if pictured(run) else None
+    return write(folder, "predict", arrays, picture, show, _list(arrays))
+
+
+def _spec(run: Run, probe: str) -> dict[str, Any]:
+    """The probe with its settings."""
+    own = {spec["name"]: spec for spec in run.recipe.evaluation.probes or ()}
+    spec = own.get(probe) or PROBES.complete(probe, "probe")
+    if not needing("features", [spec]):
+        raise UserError(f"probe '{probe}' does not read classes from features alone: linear, mlp and knn do")
+    return spec
+
+
+def _images(run: Run, data: Looked, show: Show) -> tuple[Images, Array | None]:
+    """What to classify, and of the run's own data the part that each image had in training."""
+    if not isinstance(data, str | Path):
+        images = images_of(run, data, show)
+        return images, None if isinstance(data, Images) else np.repeat(np.array(["test"]), len(images))
+    parts = parts_of(run, data, show)
+    return parts.together(), own_origins(run, parts)
+
+
+def _classified(
+    run: Run, splits: Splits, images: Images, spec: dict[str, Any], space: str
+) -> tuple[Outcome, tuple[str, ...]]:
+    """The probe's outcome where the images stand for test, without labels to be read; and the classes."""
+    if images.shape != run.facts.shape:
+        raise UserError(f"this run takes examples of shape {run.facts.shape}, not {images.shape}")
+    bare = Images(images.pixels)
+    features = features_of(partial(run.method.represent, space=space), replace(splits, test=bare), run.device)
+    unread = replace(features.test, labels=np.full(len(images), -1))
+    outcome = PROBES.build(spec)(replace(features, test=unread), run.recipe.seed)
+    if outcome.predictions is None:
+        raise UserError(f"probe '{spec['name']}' gives no class: linear, mlp and knn do")
+    return outcome, features.classes
+
+
+def _labels(images: Images, classes: tuple[str, ...]) -> Array:
+    """The images' own labels as positions in the run's classes, by name."""
+    if images.labels is None:
+        return np.full(len(images), -1)
+    places = [classes.index(name) if name in classes else -1 for name in images.classes]
+    return np.array([*places, -1])[images.labels.numpy()]
+
+
+def _tell(arrays: Arrays, show: Show) -> None:
+    """The accuracy where labels are known, and the surest mistakes; else the classes that were found."""
+    predictions, labels, classes = arrays["predictions"], arrays["labels"], arrays["classes"]
+    known = labels >= 0
+    if not known.any():
+        counts = Counter(classes[predictions[predictions >= 0]].tolist()).most_common(NAMED)
+        show.note(f"{len(labels):,} images: {', '.join(f'{count:,} of {name}' for name, count in counts)}")
+        return
+    parts = arrays.get("parts", np.full(len(labels), ""))
+    for part in dict.fromkeys(parts[known].tolist()):
+        here = known & (parts == part)
+        right = 100 * (predictions[here] == labels[here]).mean()
+        fitted = {"": "", "test": "", "validation": ", by which the probe was chosen"}
+        says = fitted.get(part, ", on which the probe was fitted")
+        show.note(
+            f"{f'{part}: ' if part else ''}{right:.1f} % of {here.sum():,} labelled images are right{says}"
+        )
+    wrong = np.flatnonzero(known & (predictions != labels) & (predictions >= 0))
+    sure = _sureness(arrays)
+    for i in wrong[np.argsort(-sure[wrong], kind="stable")][:NAMED]:
+        probability = "" if np.isnan(sure[i]) else f" ({sure[i]:.2f})"
+        show.note(f"{arrays['names'][i]}: {classes[labels[i]]} → {classes[predictions[i]]}{probability}")
+
+
+def _sureness(arrays: Arrays) -> Array:
+    """The probability of each prediction [N]; NaN from a probe that gives none."""
+    probabilities = arrays.get("probabilities")
+    if probabilities is None:
+        return np.full(len(arrays["predictions"]), np.nan)
+    return np.take_along_axis(probabilities, arrays["predictions"][:, None], axis=1)[:, 0]
+
+
+def _picture(arrays: Arrays, images: Images) -> Figure:
+    """A row for each class: the images that are surest to be of it."""
+    predictions, sure = arrays["predictions"], _sureness(arrays)
+    order = np.argsort(-sure, kind="stable")
+    rows = {}
+    for label, name in enumerate(arrays["classes"].tolist()):
+        if len(members := order[predictions[order] == label][:ACROSS]):
+            rows[short(name)] = images.floats(torch.from_numpy(members)).numpy()
+    return grid(list(rows.values()), list(rows))
+
+
+def _list(arrays: Arrays) -> Iterator[tuple[Any, ...]]:
+    names = [*arrays["classes"].tolist(), ""]  # the last for −1
+    more = {"part": arrays["parts"]} if "parts" in arrays else {}
+    yield "name", "prediction", "probability", "label", *more
+    columns = (arrays["names"], arrays["predictions"], _sureness(arrays), arrays["labels"], *more.values())
+    for name, found, sure, label, *rest in zip(*columns, strict=True):
+        yield name, names[found], "" if np.isnan(sure) else f"{sure:.4f}", names[label], *rest

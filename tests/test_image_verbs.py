@@ -1,0 +1,201 @@
+"""neighbours and predict on digits, in Python and on the command line; and the lists that verbs write."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import diabolo
+from diabolo.cli import main
+from diabolo.data.images import Images, Splits
+from diabolo.data.splits import load
+from diabolo.errors import UserError
+from diabolo.recipe import Data
+from diabolo.run import Run
+
+NAMES = ("nought", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return load(Data(name="digits"))
+
+
+@pytest.fixture(scope="module")
+def ae(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A scored run on digits; of its probes one has settings of its own."""
+    return diabolo.fit(
+        "digits",
+        "ae",
+        epochs=15,
+        out=tmp_path_factory.mktemp("runs") / "ae",
+        settings={
+            "encoder": {"name": "mlp", "widths": [64]},
+            "optimiser.lr": 0.003,
+            "evaluation.live": 0,
+            "evaluation.references": False,
+            "evaluation.probes": ["linear", {"name": "knn", "k": 3, "weighted": True}, "mlp", "gmm"],
+        },
+        quiet=True,
+    )
+
+
+def listed(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def as_files(images: Images, folder: Path, name: Callable[[int], str]) -> Path:
+    for i, pixels in enumerate(images.pixels[:].numpy()):
+        path = folder / name(i)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[0]).save(path)
+    return folder
+
+
+@pytest.mark.parametrize("probe", ["linear", "knn", "mlp", "gmm"])
+def test_predictions_of_test_are_those_that_were_scored(ae, splits, tmp_path, probe, capsys):
+    arrays = diabolo.predict(ae, probe=probe, out=tmp_path)
+    accuracy = ae.scores["encoder"][probe]["accuracy"]
+    assert (arrays["predictions"] == splits.test.labels.numpy()).mean() == accuracy
+    assert f"test: {100 * accuracy:.1f} % of 360 labelled images are right" in capsys.readouterr().err
+    assert arrays["labels"].tolist() == splits.test.labels.tolist()
+    assert arrays["classes"].tolist() == list(splits.test.classes)
+    assert set(arrays["parts"]) == {"test"}
+    rows = listed(tmp_path / "predict.csv")
+    assert [row["name"] for row in rows] == arrays["names"].tolist()
+    assert [row["label"] for row in rows] == [splits.test.classes[i] for i in splits.test.labels]
+    if probe == "gmm":
+        assert "probabilities" not in arrays
+        assert {row["probability"] for row in rows} == {""}
+    else:
+        assert arrays["probabilities"].argmax(axis=1).tolist() == arrays["predictions"].tolist()
+        sure = arrays["probabilities"].max(axis=1)
+        np.testing.assert_allclose([float(row["probability"]) for row in rows], sure, atol=1e-4)
+        assert sure.max() > 0.9
+    with np.load(tmp_path / "predict.npz", allow_pickle=False) as file:
+        assert set(file) == set(arrays)
+    with Image.open(tmp_path / "predict.png") as picture:
+        assert min(picture.size) > 50
+
+
+def test_predictions_of_any_images_do_not_read_their_labels(ae, splits, tmp_path, capsys):
+    """The same images with true labels, with wrong ones, and without."""
+    few = splits.test.take(torch.arange(40))
+    right = diabolo.predict(ae, few, out=tmp_path, quiet=True)
+    assert "parts" not in right
+    for other in (replace(few, labels=(few.labels + 1) % 10), Images(few.pixels)):
+        found = diabolo.predict(ae, other, out=tmp_path)
+        np.testing.assert_array_equal(found["probabilities"], right["probabilities"])
+    assert "40 images: " in capsys.readouterr().err
+    whole = diabolo.predict(ae, out=tmp_path, quiet=True)
+    np.testing.assert_allclose(right["probabilities"], whole["probabilities"][:40], atol=1e-5)
+
+
+def test_labels_of_other_data_are_matched_by_the_names_of_their_classes(ae, splits, tmp_path, capsys):
+    few = splits.test.take(torch.arange(60))
+    known = as_files(few, tmp_path / "known", lambda i: f"{few.labels[i]}/{i:02}.png")
+    arrays = diabolo.predict(ae, known, out=tmp_path, quiet=True)
+    by_name = {row["name"]: row for row in listed(tmp_path / "predict.csv")}
+    assert len(by_name) == len(arrays["names"]) == 60
+    assert all(row["label"] == name.partition("/")[0] for name, row in by_name.items())
+    whole = diabolo.predict(ae, out=tmp_path, quiet=True)["predictions"][:60]
+    for name, found in zip(arrays["names"], arrays["predictions"], strict=True):
+        assert found == whole[int(name[2:4])]
+
+    mixed = as_files(
+        few, tmp_path / "mixed", lambda i: f"{'7' if few.labels[i] == 7 else NAMES[few.labels[i]]}/{i:02}.png"
+    )
+    found = diabolo.predict(ae, mixed, out=tmp_path)
+    sevens = np.array([name.startswith("7/") for name in found["names"]])
+    assert 0 < sevens.sum() < 60
+    np.testing.assert_array_equal(found["labels"], np.where(sevens, 7, -1))
+    said = capsys.readouterr().err
+    assert "not classes of the run, their labels are not counted: eight (and 8 more)" in said
+    assert f"% of {sevens.sum()} labelled images are right" in said
+
+
+def test_of_the_runs_own_data_the_part_in_training_is_said(ae, splits, tmp_path, capsys):
+    arrays = diabolo.predict(ae, "digits", probe="knn", out=tmp_path)
+    assert len(arrays["names"]) == 1797
+    for part in ("train", "validation", "test"):
+        mine = arrays["parts"] == part
+        assert sorted(arrays["labels"][mine]) == sorted(getattr(splits, part).labels.tolist())
+    right = arrays["predictions"] == arrays["labels"]
+    assert right[arrays["parts"] == "test"].mean() == ae.scores["encoder"]["knn"]["accuracy"]
+    said = capsys.readouterr().err
+    on_train = 100 * right[arrays["parts"] == "train"].mean()
+    assert f"{on_train:.1f} % of 1,293 labelled images are right, on which the probe was fitted" in said
+    assert "labelled images are right, by which the probe was chosen" in said
+    assert {row["part"] for row in listed(tmp_path / "predict.csv")} == {"train", "validation", "test"}
+
+
+def test_what_cannot_be_predicted_is_refused(ae, splits, tmp_path):
+    with pytest.raises(UserError, match="probe 'finetune' does not read classes from features alone"):
+        diabolo.predict(ae, probe="finetune", quiet=True)
+    with pytest.raises(UserError, match="probe 'retrieval' gives no class"):
+        diabolo.predict(ae, probe="retrieval", quiet=True)
+    with pytest.raises(UserError, match="unknown probe 'liner': did you mean 'linear'"):
+        diabolo.predict(ae, probe="liner", quiet=True)
+    bare = replace(splits, **{p: Images(getattr(splits, p).pixels) for p in ("train", "validation", "test")})
+    with pytest.raises(UserError, match="its data has no labels of two classes or more to fit a probe on"):
+        diabolo.predict(ae, bare, quiet=True)
+    with pytest.raises(UserError, match=r"takes examples of shape \(1, 8, 8\), not \(1, 9, 9\)"):
+        diabolo.predict(ae, Images(torch.zeros(3, 1, 9, 9, dtype=torch.uint8)), quiet=True)
+
+
+def test_neighbours_are_the_literal_ones(ae, splits, tmp_path):
+    arrays = diabolo.neighbours(ae, k=5, out=tmp_path, quiet=True)
+    train, test = (ae.embed(part).astype(np.float64) for part in (splits.train, splits.test))
+    length = [np.sqrt((part**2).sum(axis=1)) for part in (train, test)]
+    cosines = test @ train.T / length[1][:, None] / length[0]
+    np.testing.assert_allclose(arrays["cosines"], -np.sort(-cosines, axis=1)[:, :5], atol=1e-5)
+    of_found = np.take_along_axis(cosines, arrays["neighbours"], axis=1)
+    np.testing.assert_allclose(of_found, arrays["cosines"], atol=1e-5)
+    agree = splits.train.labels.numpy()[arrays["neighbours"]] == splits.test.labels.numpy()[:, None]
+    assert agree.mean() > 0.8  # a tenth by chance
+    rows = listed(tmp_path / "neighbours.csv")
+    assert len(rows) == 360 * 5
+    assert rows[6]["name"] == arrays["names"][1]
+    assert rows[6]["rank"] == "2"
+    assert rows[6]["neighbour"] == arrays["among_names"][arrays["neighbours"][1, 1]]
+    assert float(rows[6]["cosine"]) == pytest.approx(arrays["cosines"][1, 1], abs=1e-6)
+    with Image.open(tmp_path / "neighbours.png") as picture:
+        assert min(picture.size) > 50
+
+
+def test_neighbours_of_one_photo_in_a_folder(ae, splits, tmp_path, capsys):
+    folder = as_files(splits.test.take(torch.arange(30)), tmp_path / "photos", lambda i: f"p-{i:02}.png")
+    asked = ["neighbours", str(ae.folder), str(folder / "p-17.png"), "--among", str(folder), "-k", "3"]
+    assert main([*asked, "--out", str(tmp_path / "made")]) == 0
+    assert "p-17.png: nearest p-17.png (cosine 1.000)" in capsys.readouterr().err
+    rows = listed(tmp_path / "made" / "neighbours.csv")
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert len({row["neighbour"] for row in rows}) == 3
+    assert main([*asked[:-1], "31", "--out", str(tmp_path / "made")]) == 2
+    assert "31 neighbours are asked for, and there are 30 images to look among" in capsys.readouterr().err
+    assert (
+        main(["predict", str(ae.folder), str(folder), "--probe", "knn", "--out", str(tmp_path / "made")]) == 0
+    )
+    assert {row["label"] for row in listed(tmp_path / "made" / "predict.csv")} == {""}
+
+
+def test_duplicates_and_anomalies_are_listed_too(ae, splits, tmp_path):
+    found = diabolo.duplicates(ae, out=tmp_path, quiet=True)
+    rows = listed(tmp_path / "duplicates.csv")
+    assert len(rows) == len(found["pairs"]) >= 12
+    for row, (one, other) in zip(rows, found["pairs"], strict=True):
+        assert [row["name"], row["other"]] == found["names"][[one, other]].tolist()
+        assert [row["part"], row["its part"]] == found["parts"][[one, other]].tolist()
+    scores = diabolo.anomalies(ae, out=tmp_path, quiet=True)
+    rows = listed(tmp_path / "anomalies.csv")
+    assert [row["name"] for row in rows] == scores["names"].tolist()
+    assert [row["class"] for row in rows] == [splits.test.classes[i] for i in splits.test.labels]
+    np.testing.assert_allclose(
+        [float(row["reconstruction"]) for row in rows], scores["reconstruction"], rtol=1e-4
+    )
