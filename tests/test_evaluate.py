@@ -14,11 +14,11 @@ from torch import Tensor, nn
 import diabolo
 from diabolo.cli import main
 from diabolo.data.splits import load
-from diabolo.evaluation import references
 from diabolo.evaluation.features import features_of
 from diabolo.evaluation.suites import read_suite
 from diabolo.recipe import Data
 from diabolo.tables import PROBES, SUITES
+from diabolo.verbs import reference_rows
 from tests.evaluation.planted import blobs
 from tests.networks.test_timm_encoder import stand_in
 from tests.report.test_report import Page
@@ -130,9 +130,8 @@ def test_a_suite_leaves_out_what_features_cannot_answer_and_says_so_once(
     assert run("evaluate", file, "--suite", suite, "--out", out) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
     assert said == [
-        "left out probe 'finetune': it passes the images through the encoder: it needs a run",
-        "left out measure 'similarity', measure 'copying', measure 'latents': it reads a trained method: "
-        "it needs a run",
+        "left out probe 'finetune', measure 'similarity', measure 'copying', measure 'latents': it passes "
+        "images through an encoder, and these are features alone",
     ]
     scores = json.loads(out.read_text())
     assert same(scores["encoder"]["knn"], diabolo.evaluate(file, quiet=True)["encoder"]["knn"])
@@ -280,11 +279,36 @@ def test_the_page_of_an_object_shows_its_images(tmp_path: Path) -> None:
     assert "thumb" in page.values("class")
 
 
+def test_what_is_measured_on_a_run_is_measured_on_an_object_too(tmp_path: Path) -> None:
+    """Measures of a representation, and a decoder trained on it; the module stays as it was."""
+    encoder = Projection()
+    scores = diabolo.evaluate(
+        encoder,
+        data="digits",
+        probes=["crop-linear"],
+        measures=["style", "similarity", "reconstruction"],
+        report=tmp_path / "page.html",
+        quiet=True,
+    )
+    own, pixels = (scores[row]["measures"] for row in ("encoder", "pixels"))
+    assert list(pixels) == ["style"]
+    assert 0.2 < own["style"]["mean"] < pixels["style"]["mean"]
+    assert own["similarity"]["same"] > own["similarity"]["different"]
+    assert own["reconstruction"]["decoder"] == "ad hoc"
+    assert own["reconstruction"]["mse"] < own["reconstruction"]["mse_of_mean"]
+    assert scores["encoder"]["crop-linear"]["accuracy"] > 0.2
+    assert encoder.training
+    assert encoder.weight.requires_grad
+    page = Page(tmp_path / "page.html")
+    assert {"measures", "similarity"} <= page.sections
+    assert {"PCA", "pixels"} <= set(page.texts)
+
+
 def test_a_run_and_an_object_share_the_references_of_their_data(
     fitted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = diabolo.evaluate(fitted, quiet=True)
-    monkeypatch.delattr(references, "pixels")
+    monkeypatch.delattr(reference_rows, "Pixels")
     second = diabolo.evaluate(Projection(), data="digits", probes=["knn"], quiet=True)
     assert second["pixels"] == first["pixels"]
 
@@ -296,7 +320,9 @@ def test_a_run_and_an_object_share_the_references_of_their_data(
         (object(), {"data": "digits"}, r"of type object: what is evaluated is a run, features, a module"),
         (Pixels(), {"data": "digits", "space": "h"}, "space 'h' is one of a run's"),
         (Pixels(), {"data": "digit"}, "did you mean 'digits'"),
-        (Pixels(), {"data": "digits", "measures": ["style"]}, "measure 'style': it reads a trained method"),
+        (Pixels(), {"data": "digits", "measures": ["copying"]}, "measure 'copying': Frozen has no decoder"),
+        (Pixels(), {"data": "digits", "probes": ["finetune"]}, "this encoder has no weights to train"),
+        (Pixels(), {"data": "digits", "supervised": True}, "it needs a run"),
         (Pixels(), {"data": "digits", "suite": "fast", "probes": ["knn"]}, "not by both"),
         (blobs(), {"data": "digits"}, "leave --data out"),
     ],
@@ -309,8 +335,8 @@ def test_what_cannot_be_evaluated_is_refused(what: Any, options: dict[str, Any],
 @pytest.mark.parametrize(
     ("represent", "message"),
     [
-        (lambda x: x, r"must be \[n, D\], got \[128, 1, 8, 8\] for 128 examples"),
-        (lambda x: x.flatten(1)[1:], r"must be \[n, D\], got \[127, 64\] for 128 examples"),
+        (lambda x: x, r"must be \[n, D\], got \[2, 1, 8, 8\] for 2 examples"),
+        (lambda x: x.flatten(1)[1:], r"must be \[n, D\], got \[1, 64\] for 2 examples"),
         (lambda x: None, r"must return an array \[n, D\], got NoneType"),
         (lambda x: x.flatten(1) / 0, "rows are not finite"),
     ],

@@ -117,7 +117,7 @@ def evaluate(
     ] = None,
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="Of a run: this, such as reconstruction; may be given several times."),
+        typer.Option(help="Instead of a suite: this measure, such as style; may be given several times."),
     ] = None,
     space: Annotated[str | None, typer.Option(help="Of a run: h, z or map.")] = None,
     supervised: Annotated[

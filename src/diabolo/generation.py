@@ -174,5 +174,5 @@ def batches(images: Images) -> Iterator[Array]:
 
 
 def device_of(method: Coder | Density | Method) -> torch.device:
-    """Where its parameters are."""
-    return next(method.parameters()).device
+    """Where it takes its examples."""
+    return method.encoder.mean.device if isinstance(method, Method) else next(method.parameters()).device

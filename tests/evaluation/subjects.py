@@ -24,7 +24,6 @@ class Coded(Method):
     def __init__(self, decode: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
         super().__init__(Backbone(nn.Flatten(), shape))
         self.function, self.shape = decode, shape
-        self.weight = nn.Parameter(torch.ones(()))  # so that it has a device
 
     def embed(self, h: Tensor) -> Tensor:
         return h

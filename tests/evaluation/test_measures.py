@@ -22,7 +22,7 @@ QUICK = ["training.batch_size=32", "encoder={name: mlp, widths: [32]}", "evaluat
 class Told(Measure):
     """Says what it was asked of."""
 
-    on_random = True
+    beside = ("random", "pixels")
 
     def __init__(self, *, answer: int = 42) -> None:
         self.answer = answer
@@ -32,7 +32,7 @@ class Told(Measure):
             raise diabolo.UserError("it brings bad luck")
 
     def __call__(self, subject: Subject) -> dict[str, Any]:
-        weight = float(next(subject.method.parameters()).detach().abs().sum())
+        weight = float(sum(p.detach().abs().sum() for p in subject.method.parameters()))
         return {"answer": self.answer, "weight": weight, "space": subject.space, "note": "as told"}
 
 
@@ -63,14 +63,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_a_run_holds_its_measures_and_its_twin_those_that_mean_something(run: Run) -> None:
-    own, twin = (run.scores[row]["measures"] for row in ("encoder", "random"))
+    rows = ("encoder", "random", "pca", "pixels")
+    own, twin, pca, pixels = (run.scores[row]["measures"] for row in rows)
     assert list(own) == ["reconstruction", "denoising", "anomaly", "similarity", "told"]
     assert list(twin) == ["anomaly", "similarity", "told"]
     assert (own["told"]["answer"], own["told"]["space"]) == (7, "z")
     assert own["told"]["weight"] != twin["told"]["weight"]
     assert own["anomaly"]["knn"] != twin["anomaly"]["knn"]
     assert all(found["seconds"] >= 0 for found in (*own.values(), *twin.values()))
-    assert not [row for row in ("pca", "pixels") if "measures" in run.scores[row]]
+    assert list(pca) == ["anomaly"]
+    assert list(pixels) == ["anomaly", "told"]
+    assert (pixels["told"]["weight"], pixels["told"]["space"]) == (0, "h")
+    assert "reconstruction" not in pixels["anomaly"]
+    assert pixels["anomaly"]["held_out"] == ["0", "7"]
 
 
 def test_measures_and_verbs_find_the_same(run: Run, tmp_path: Path) -> None:
@@ -157,5 +162,7 @@ def test_what_has_no_answer_is_refused_before_scoring(tmp_path: Path) -> None:
 def test_features_have_no_method_to_measure(tmp_path: Path) -> None:
     run = fit(tmp_path, "ae", evaluate=False)
     diabolo.embed(run, load(Data(name="digits")).test, out=tmp_path / "z.npz", quiet=True)
-    with pytest.raises(diabolo.UserError, match="measure 'told': it reads a trained method: it needs a run"):
+    with pytest.raises(
+        diabolo.UserError, match="measure 'told': it passes images through an encoder, and these"
+    ):
         diabolo.evaluate(tmp_path / "z.npz", measures=["told"], quiet=True)

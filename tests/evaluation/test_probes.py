@@ -247,9 +247,9 @@ def test_a_trained_linear_layer_nears_the_convex_optimum(mnist, spec):
 
     At SimVAE's rate Adam needs the steps of a larger set to come as near.
     """
-    from diabolo.evaluation.references import pca
+    from diabolo.evaluation.references import Components, projected
 
-    features = standardised(pca(mnist, 20))
+    features = standardised(projected(Components(mnist.train, 20), mnist))
     train = features.train
     optimum = Linear(tolerance=1e-6, max_iter=1000)._fit(train, C=1e4)
     least = log_loss(train.labels, optimum.predict_proba(train.values))
@@ -288,7 +288,7 @@ def test_the_rate_of_sgd_falls_along_a_cosine():
 
 @pytest.mark.data("mnist")
 def test_pca_of_mnist(mnist):
-    from diabolo.evaluation.references import pca
+    from diabolo.evaluation.references import Components, projected
 
-    outcome = KNN()(pca(mnist, 32), seed=0)
+    outcome = KNN()(projected(Components(mnist.train, 32), mnist), seed=0)
     assert outcome.accuracy > 0.95

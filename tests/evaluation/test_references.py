@@ -8,8 +8,17 @@ import pytest
 import torch
 
 from diabolo.data.images import Images, Splits
+from diabolo.evaluation.features import Features
 from diabolo.evaluation.probes import Linear, standardised
-from diabolo.evaluation.references import cached, pca, pixels
+from diabolo.evaluation.references import Components, Pixels, cached, projected
+
+
+def pixels(splits: Splits) -> Features:
+    return projected(Pixels(splits.train.shape), splits)
+
+
+def pca(splits: Splits, width: int) -> Features:
+    return projected(Components(splits.train, width), splits)
 
 
 def test_pixels_are_flattened_in_zero_to_one(digits):

@@ -119,9 +119,9 @@ def full() -> Content:
         measures=[
             Measured(
                 "reconstruction",
-                [Figure("MSE", "0.0123"), Figure("SSIM", "0.9", "0.2")],
+                [Figure("MSE", "0.0123"), Figure("SSIM", "0.9", {"untrained": "0.2"})],
                 ["on test"],
-                {"z": [Figure("hue", "0.31", "0.1")], "h": [Figure("hue", "0.7")]},
+                {"z": [Figure("hue", "0.31", {"untrained": "0.1"})], "h": [Figure("hue", "0.7")]},
             )
         ],
         metrics=metrics(),
@@ -297,9 +297,14 @@ def test_parts_of_a_measure_stand_side_by_side():
     [one] = measures_of(rows)
     assert list(map(str, one.figures)) == ["mean R² 0.5 (untrained 0.1)"]
     assert {part: list(map(str, figures)) for part, figures in one.parts.items()} == {
-        "z": ["hue 0.25 (untrained 0.125)", "mean 0.5 (untrained 0.1)"],
-        "h": ["hue 0.75", "mean 0.8"],
+        "z": ["hue 0.250 (untrained 0.125)", "mean 0.500 (untrained 0.100)"],
+        "h": ["hue 0.750", "mean 0.800"],
     }
+    assert one.references == {}
+    pixels = {"measures": {"style": {"mean": 0.4, "h": {"hue": -0.1, "mean": 0.4}}}}
+    [one] = measures_of(rows | {"pixels": pixels})
+    assert list(map(str, one.figures)) == ["mean R² 0.5 (untrained 0.1, pixels 0.4)"]
+    assert [list(map(str, figures)) for figures in one.references.values()] == [["hue −0.100", "mean 0.400"]]
 
 
 def test_the_table_marks_the_best_of_the_run_and_the_reference_beyond_it(written):

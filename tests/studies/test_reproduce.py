@@ -349,6 +349,15 @@ def test_style_is_drawn_from_what_was_measured(tmp_path: Path) -> None:
     illustrate(study, store, tmp_path / "runs", quiet=True)
     with Image.open(store.folder / "style.png") as picture:
         assert min(picture.size) > 300
+        all_rows = picture.height
+    path = store.folder / "ae-0.json"
+    kept = json.loads(path.read_text())
+    for row in ("pca", "pixels"):
+        assert kept["scores"][row].pop("measures").keys() == {"style"}
+    path.write_text(json.dumps(kept))
+    illustrate(study, store, tmp_path / "runs", quiet=True)
+    with Image.open(store.folder / "style.png") as picture:
+        assert picture.height < all_rows  # PCA and pixels had rows of their own
 
 
 def test_samples_of_each_row_are_drawn_from_its_prior_or_its_codes(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ class Anomaly(Measure):
     samples: draws behind −log p. neighbours: train images behind the distance.
     """
 
-    on_random = True
+    beside = ("random", "pca", "pixels")
 
     def __init__(self, *, samples: Annotated[int, Gt(0)] = 16, neighbours: Annotated[int, Gt(0)] = 5) -> None:
         self.samples, self.neighbours = samples, neighbours

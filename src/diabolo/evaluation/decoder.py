@@ -16,7 +16,7 @@ from diabolo.data.images import Images
 from diabolo.errors import UserError
 from diabolo.evaluation.features import FLOOR, extract
 from diabolo.files import read_tensors, write_tensors
-from diabolo.generation import Coder
+from diabolo.generation import Coder, device_of
 from diabolo.methods.base import Method
 from diabolo.networks import default_encoder, mirror
 from diabolo.precision import in_precision
@@ -75,7 +75,7 @@ def with_decoder(
     method: Method, space: str, spec: Mapping[str, Any], shape: tuple[int, ...], seed: int
 ) -> Decoded:
     """The method with an untrained decoder, on the method's device and in evaluation mode."""
-    device = method.encoder.mean.device
+    device = device_of(method)
     with torch.inference_mode():
         width = method.represent(torch.zeros(1, *shape, device=device), space).shape[1]
     with torch.random.fork_rng(devices=[]):

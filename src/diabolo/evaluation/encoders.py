@@ -1,17 +1,16 @@
-"""Encoders from anywhere: any object that represents examples."""
+"""Encoders from anywhere: any object that represents examples, as what probes and measures look at."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diabolo.data.images import Splits
 from diabolo.errors import UserError
-from diabolo.evaluation.features import Features, features_of
-from diabolo.networks.shapes import evaluating
+from diabolo.methods.base import Method
+from diabolo.networks.backbone import Backbone
 
 
 @runtime_checkable
@@ -23,28 +22,26 @@ class Encoder(Protocol):
         ...
 
 
-class Forward(nn.Module):
-    """A module as it is: what it makes of examples is their representation."""
+class Frozen(Method):
+    """A method that is not trained: one space, the representation of an encoder from outside."""
 
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def represent(self, x: Tensor) -> Tensor:
-        z: Tensor = self.module(x)
-        return z
+    spaces: ClassVar[tuple[str, ...]] = ("h",)
 
 
-def features_by(encoder: Encoder, splits: Splits) -> Features:
-    """The features of the parts that probes use.
+class Network(nn.Module):
+    """An encoder or a module as a network: [n, *shape] → [n, D].
 
-    A module is in evaluation mode meanwhile, and gets its examples on the device of its weights. Raises
-    `UserError` where it does not take such examples, or what it makes of one is no finite vector.
+    Raises `UserError` where it does not take such examples, or what it makes of one is no vector.
     """
 
-    def represent(x: Tensor) -> Tensor:
+    def __init__(self, encoder: Encoder | nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor) -> Tensor:
+        represent: Any = self.encoder.represent if isinstance(self.encoder, Encoder) else self.encoder
         try:
-            z: Any = encoder.represent(x)
+            z = represent(x)
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:
@@ -52,9 +49,18 @@ def features_by(encoder: Encoder, splits: Splits) -> Features:
             raise UserError(f"examples of {shape} do not pass: {str(error).splitlines()[0]}") from error
         if not isinstance(z, Tensor | np.ndarray):
             raise UserError(f"features: represent must return an array [n, D], got {type(z).__name__}")
+        if z.ndim != 2 or len(z) != len(x):
+            raise UserError(
+                f"features: a representation must be [n, D], got {list(z.shape)} for {len(x)} examples: "
+                "flatten or pool it"
+            )
         return torch.as_tensor(z)
 
-    if not isinstance(encoder, nn.Module):
-        return features_of(represent, splits)
-    with evaluating(encoder):
-        return features_of(represent, splits, next(encoder.parameters(), torch.empty(0)).device)
+
+def frozen(encoder: Encoder | nn.Module, shape: tuple[int, ...]) -> Frozen:
+    """An encoder of examples of this shape as a method, on the device of its weights. See `Network`."""
+    network = Network(encoder)
+    device = next(network.parameters(), torch.empty(0)).device
+    channels = shape[0]
+    as_they_are = torch.zeros(channels, device=device), torch.ones(channels, device=device)
+    return Frozen(Backbone(network, shape, *as_they_are))

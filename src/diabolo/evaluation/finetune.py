@@ -75,8 +75,11 @@ class Finetune:
     ) -> Outcome:
         """Read test once with the tuned copy; `method` stays as it was.
 
-        `method.represent(x, space)` gives [n, D], with gradient.
+        `method.represent(x, space)` gives [n, D], with gradient. Raises `UserError` where there is nothing to
+        tune.
         """
+        if not self.frozen and not any(p.requires_grad for p in method.parameters()):
+            raise UserError("finetune: this encoder has no weights to train: leave this probe out")
         train, validation, test = (_labelled(part, device) for part in probe_images(splits))
         labels = train.labels.cpu().numpy()
         check_classes("finetune", labels)

@@ -23,7 +23,7 @@ from diabolo.evaluation.features import extract, probe_images
 from diabolo.evaluation.heads import Labelled
 from diabolo.evaluation.measures import Measure, Subject
 from diabolo.files import cache_folder, read_tensors, write_tensors
-from diabolo.generation import Array, Coder, Gaussian, codes, decode, per_class
+from diabolo.generation import Array, Coder, Gaussian, codes, decode, device_of, per_class
 from diabolo.networks.timm import TIMM, TimmFeatures
 from diabolo.revision import REVISION
 from diabolo.seeds import generator, seed_for
@@ -131,7 +131,7 @@ class Frechet(Measure):
 
     def __call__(self, subject: Subject) -> dict[str, Any]:
         own = isinstance(subject.method, Coder)
-        device = subject.method.encoder.mean.device
+        device = device_of(subject.method)
         extractor = self._extractor(subject.splits, device)
         train, _, test = probe_images(subject.splits)
         real = extract(extractor.represent, test, device=device)

@@ -1,4 +1,4 @@
-"""Measures: what a run's scores hold beside the accuracies of probes, read from the trained method itself.
+"""Measures: what scores hold beside the accuracies of probes, read from what represents the images itself.
 
 A measure is built with its settings and called with a `Subject`. It chooses nothing on test.
 """
@@ -50,9 +50,10 @@ class Subject:
 
 
 class Measure:
-    """A way to read a trained method. Its keyword-only parameters are the recipe's settings."""
+    """A way to read a method. Its keyword-only parameters are the recipe's settings."""
 
-    on_random: ClassVar[bool] = False  # whether it says something of the untrained twin, and cheaply
+    # What reference rows it says something of, and cheaply: "random" (the untrained twin), "pca", "pixels".
+    beside: ClassVar[tuple[str, ...]] = ()
 
     def check(self, subject: Subject) -> None:
         """Raise `UserError`, with the reason, where it has no answer; of an untrained method too."""
@@ -70,9 +71,9 @@ def build_measures(specs: Iterable[Mapping[str, Any]]) -> dict[str, Measure]:
     return {spec["name"]: MEASURES.build(spec) for spec in specs}
 
 
-def on_random(specs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The completed specs of the measures that are read on the untrained twin as well."""
-    return [dict(spec) for spec in specs if MEASURES.load(spec["name"]).on_random]
+def beside(row: str, specs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The completed specs of the measures that are read on a reference row as well."""
+    return [dict(spec) for spec in specs if row in MEASURES.load(spec["name"]).beside]
 
 
 def objection(measure: Measure, subject: Subject) -> str | None:

@@ -9,12 +9,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diabolo.data.images import Splits
+from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
 from diabolo.evaluation.features import Features, extract, features_of, sample
 from diabolo.files import cache_folder, write_json
@@ -24,40 +23,54 @@ PCA_ROWS = 50_000  # training examples that PCA is fitted on
 SLIGHT = 1e-3  # of the largest deviation: what float32 arithmetic leaves where there is none
 
 
-def pixels(splits: Splits) -> Features:
+class Pixels:
     """The images themselves: pixels in [0, 1], flattened; vectors as they are.
 
     Images of more than 3,072 values are averaged down to at most that many, and the note says so.
     """
-    shape = splits.train.shape
-    size = _size(shape)
-    note = "" if size is None else f"pixels averaged down from {shape[1]}×{shape[2]} to {size[0]}×{size[1]}"
-    return replace(features_of(lambda x: _flat(x, size), splits), note=note)
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.size = _size(shape)
+        self.note = ""
+        if self.size is not None:
+            self.note = f"pixels averaged down from {shape[1]}×{shape[2]} to {self.size[0]}×{self.size[1]}"
+
+    def represent(self, x: Tensor) -> Tensor:
+        return (x if self.size is None else F.adaptive_avg_pool2d(x, self.size)).flatten(1)
 
 
-def pca(splits: Splits, width: int) -> Features:
-    """The first `width` principal components of `pixels`, or as many as there are, fitted on train alone.
+class Components:
+    """The first `width` principal components of `Pixels`, or as many as there are, fitted on train alone.
 
     They are found on the whole of train (a sample of 50,000 where it is larger), labelled or not, as a
     method's encoder is. Those that deviate by less than a thousandth of the first are rounding, which a probe
     that standardises would blow up, and left out.
     """
-    from sklearn.decomposition import PCA
 
-    size = _size(splits.train.shape)
-    rows = splits.train.take(torch.from_numpy(sample(len(splits.train), PCA_ROWS)))
-    fitted_on = extract(lambda x: _flat(x, size), rows)
-    features = pixels(splits)
-    # At these widths the exact solver is as fast as the randomised one: 4 s for 45,000 × 3,072.
-    model = PCA(min(width, *fitted_on.shape), svd_solver="covariance_eigh").fit(fitted_on)
-    variance = model.explained_variance_
-    there = max(1, int((variance > SLIGHT**2 * variance.max()).sum()))
+    def __init__(self, train: Images, width: int) -> None:
+        from sklearn.decomposition import PCA
 
-    projected = features.map(lambda values: model.transform(values)[:, :there].astype(np.float32))
-    notes = [features.note] if features.note else []
-    if there < width:
-        notes.append(f"{there} principal components, all there are")
-    return replace(projected, note="; ".join(notes))
+        self.pixels = Pixels(train.shape)
+        rows = train.take(torch.from_numpy(sample(len(train), PCA_ROWS)))
+        fitted_on = extract(self.pixels.represent, rows)
+        # At these widths the exact solver is as fast as the randomised one: 4 s for 45,000 × 3,072.
+        model = PCA(min(width, *fitted_on.shape), svd_solver="covariance_eigh").fit(fitted_on)
+        variance = model.explained_variance_
+        there = max(1, int((variance > SLIGHT**2 * variance.max()).sum()))
+        self.mean = torch.from_numpy(model.mean_)
+        self.directions = torch.from_numpy(model.components_[:there])  # [D, pixels]
+        notes = [self.pixels.note] if self.pixels.note else []
+        if there < width:
+            notes.append(f"{there} principal components, all there are")
+        self.note = "; ".join(notes)
+
+    def represent(self, x: Tensor) -> Tensor:
+        return (self.pixels.represent(x) - self.mean) @ self.directions.T
+
+
+def projected(reference: Pixels | Components, splits: Splits) -> Features:
+    """The features of a reference, with its note."""
+    return replace(features_of(reference.represent, splits), note=reference.note)
 
 
 def cached(key: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -93,7 +106,3 @@ def _size(shape: tuple[int, ...]) -> tuple[int, int] | None:
         return None
     scale = math.sqrt(MAX_WIDTH / math.prod(shape))
     return max(1, int(shape[1] * scale)), max(1, int(shape[2] * scale))
-
-
-def _flat(x: Tensor, size: tuple[int, int] | None) -> Tensor:
-    return (x if size is None else F.adaptive_avg_pool2d(x, size)).flatten(1)

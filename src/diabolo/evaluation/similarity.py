@@ -53,7 +53,7 @@ class Similarity(Measure):
     embedding or code that the loss acts on, where another space is scored.
     """
 
-    on_random = True
+    beside = ("random",)
 
     def __init__(
         self,

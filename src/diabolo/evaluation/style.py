@@ -19,7 +19,7 @@ from diabolo.errors import UserError
 from diabolo.evaluation.features import sample
 from diabolo.evaluation.measures import Measure, Subject
 from diabolo.evaluation.regression import determine
-from diabolo.generation import BATCH, Array
+from diabolo.generation import BATCH, Array, device_of
 from diabolo.seeds import generator
 from diabolo.views.base import Drawn, View
 from diabolo.views.colour import ColourJitter, GaussianBlur
@@ -70,7 +70,7 @@ class Style(Measure):
     "mean" of the scored space. 0: nothing can be read back linearly; 1: everything.
     """
 
-    on_random = True
+    beside = ("random", "pca", "pixels")
 
     def __init__(self, *, train: Positive = 10_000, test: Positive = 2_000) -> None:
         self.train, self.test = train, test
@@ -113,7 +113,7 @@ def _changed(
 ) -> tuple[dict[str, Array], Array]:
     """Representations [n, D] of at most `most` changed images by space, and what was drawn, [n, T]."""
     images = images.take(torch.from_numpy(sample(len(images), most)))
-    device, rng = subject.method.encoder.mean.device, generator("style", *seed)
+    device, rng = device_of(subject.method), generator("style", *seed)
     z: dict[str, list[torch.Tensor]] = {space: [] for space in spaces}
     y = []
     for start in range(0, len(images), BATCH):

@@ -16,7 +16,7 @@ Spec = dict[str, Any]  # {"name": …, setting: …}, complete
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What a representation is scored by. measures: of a trained method, beside the probes."""
+    """What a representation is scored by. measures: of what represents, beside the probes."""
 
     probes: list[Annotated[Spec, PROBES]]
     measures: list[Annotated[Spec, MEASURES]]
@@ -53,11 +53,11 @@ def _against_probe(spec: Spec, targets: set[Target], subject: Subject | None) ->
     if (wanted := target(spec)) not in targets:
         return f"it {lacking(wanted)}"
     if subject is None and needing("method", [spec]):
-        return "it passes the images through the encoder: it needs a run"
+        return "it passes images through an encoder, and these are features alone"
     return None
 
 
 def _against_measure(spec: Spec, subject: Subject | None) -> str | None:
     if subject is None:
-        return "it reads a trained method: it needs a run"
+        return "it passes images through an encoder, and these are features alone"
     return objection(MEASURES.build(spec), subject)

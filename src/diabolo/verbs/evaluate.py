@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,14 @@ from diabolo.errors import UserError
 from diabolo.evaluation.encoders import Encoder
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
 from diabolo.evaluation.geometry import active_units
-from diabolo.evaluation.measures import Subject, on_random
+from diabolo.evaluation.measures import Subject
 from diabolo.evaluation.suite import embedding, needing, score, write_scores
 from diabolo.evaluation.suites import Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
 from diabolo.files import check_file
 from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Method
+from diabolo.networks.shapes import evaluating
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Evaluation, Recipe
 from diabolo.report.page import check_page
@@ -70,7 +72,8 @@ def evaluate(
     A run is scored as its recipe says, which renews its `scores.json` and `report.html`. With a suite, with
     probes or measures (with the recipe's settings where it names them), in another `space` ("h", "z",
     "map"), or with `supervised`, which trains the same encoder with labels to stand beside it, its folder is
-    left as it is. Other representations are scored by the suite "fast".
+    left as it is. Other representations are scored by the suite "fast". A module is in evaluation mode
+    meanwhile, and gets its examples on the device of its weights.
     out: a JSON file to write the table to. report: an `.html` file for the page, or a folder for it and its
     figures.
     """
@@ -131,16 +134,21 @@ def _of_outside(
 ) -> tuple[dict[str, Any], Draw]:
     """A representation from outside; where its examples are known, beside PCA and raw pixels of them."""
     chosen = _usual(outside.targets) if chosen is None else chosen
-    suite = _applicable(chosen, outside.targets, None, strict, show)
-    features, seed = outside.features(), 0
-    scored = score(features, suite.probes, seed, None if strict else partial(_left_out, show))
-    scores: dict[str, Any] = {"encoder": scored.scores}
-    if outside.splits is not None:
-        specs = [spec for spec in suite.probes if spec["name"] in scored.scores]
-        scores |= projected_rows(outside.splits, specs, features.width, seed, show)
+    subject, seed = outside.subject, 0
+    with evaluating(subject.method) if subject else nullcontext():
+        suite = _applicable(chosen, outside.targets, subject, strict, show)
+        features = outside.features()
+        scored = score(features, suite.probes, seed, None if strict else partial(_left_out, show))
+        scores: dict[str, Any] = {"encoder": scored.scores}
+        if subject is not None:
+            specs = [spec for spec in suite.probes if spec["name"] in scored.scores]
+            scores["encoder"] |= tuned_scores(subject, suite.probes)
+            scores["encoder"] |= measured_scores(suite.measures, subject, show)
+            scores |= projected_rows(subject, specs, suite.measures, features.width, show)
+    splits = None if subject is None else subject.splits
     scores["verdict"] = verdict(scores)
     show.scores(scores)
-    return scores, partial(write_page, outside.title, outside.splits, scores, features, scored.predictions)
+    return scores, partial(write_page, outside.title, splits, scores, features, scored.predictions)
 
 
 def score_run(run: Run, splits: Splits, show: Show) -> tuple[dict[str, Any], Draw]:
@@ -175,7 +183,7 @@ def _scores(
     scores: dict[str, Any] = {
         "encoder": {"space": space}
         | scored.scores
-        | tuned_scores(run.method, space, specs, splits, run)
+        | tuned_scores(subject, specs)
         | measured_scores(measures, subject, show)
     }
     gaussian = isinstance(run.method, Autoencoder) and run.method.gaussian
@@ -191,8 +199,8 @@ def _scores(
         scores[f"encoder.{other}"] = {"space": other} | score(represented, specs, seed).scores
     if settings.references:
         rows = {"random": space} | {f"random.{o}": o for o in settings.also}
-        scores |= untrained_rows(run, subject, specs, on_random(measures), rows, show)
-        scores |= projected_rows(splits, specs, features.width, seed, show)
+        scores |= untrained_rows(run, subject, specs, measures, rows, show)
+        scores |= projected_rows(subject, specs, measures, features.width, show)
         if settings.supervised:
             scores |= supervised_row(run, splits, specs, space, show)
     scores["verdict"] = verdict(scores)

@@ -79,13 +79,15 @@ def _curves(study: Study, store: Store) -> None:
 
 
 def _style(study: Study, store: Store) -> None:
-    """What of each known change can be read back from h and from z: R², the mean over seeds."""
+    """What of each known change can be read back from h and from z: R², the mean over seeds.
+
+    PCA and pixels, which have no z, stand beside both.
+    """
     results = store.results(study)
-    untrained = [one for one in references_of(results) if one.key == "random"]
     measured: dict[str, list[dict[str, Any]]] = {}
     for row, of, seeds in (
         *((row, "encoder", seeds) for row, seeds in by_row(results).items()),
-        *((one.title, "random", one.results) for one in untrained),  # the references last
+        *((one.title, one.key, one.results) for one in references_of(results)),  # the references last
     ):
         for result in seeds.values():
             if found := result.scores[of].get("measures", {}).get("style"):
@@ -93,12 +95,16 @@ def _style(study: Study, store: Store) -> None:
     if not measured:
         return
     rows = list(measured)
-    spaces = [space for space in ("h", "z") if all(space in found[0] for found in measured.values())]
+    trained = [measured[result.row][0] for result in results if result.row in measured]
+    spaces = [space for space in ("h", "z") if all(space in found for found in trained)]
     factors = list(measured[rows[0]][0][spaces[0]])
     panels = {
         f"R², {space}": np.array(
             [
-                [np.mean([found[space][factor] for found in measured[row]]) for factor in factors]
+                [
+                    np.mean([found.get(space, found["h"])[factor] for found in measured[row]])
+                    for factor in factors
+                ]
                 for row in rows
             ]
         )

@@ -11,9 +11,11 @@ from torch import nn
 from diabolo.data.images import Splits
 from diabolo.data.splits import load
 from diabolo.errors import UserError
-from diabolo.evaluation.encoders import Encoder, Forward, features_by
+from diabolo.evaluation.encoders import Encoder, frozen
 from diabolo.evaluation.feature_files import load_features
-from diabolo.evaluation.features import Features, Target, probe_images, targets_of
+from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
+from diabolo.evaluation.measures import Subject
+from diabolo.generation import device_of
 from diabolo.networks.timm import TIMM, TimmFeatures
 from diabolo.recipe import Data
 from diabolo.run import default_device
@@ -24,13 +26,13 @@ from diabolo.verbs.console import Show
 class Outside:
     """A representation from outside: what to call it, and how to come by its features.
 
-    splits: what it represents, where that is known.
+    subject: the encoder as what measures look at, and the data; None where there are features alone.
     """
 
     title: str
     targets: set[Target]
     features: Callable[[], Features]
-    splits: Splits | None = None
+    subject: Subject | None = None
 
 
 def from_outside(
@@ -41,8 +43,7 @@ def from_outside(
         model = what.removeprefix(TIMM)
         return _made_of(data, lambda shape: TimmFeatures(shape, model).to(default_device()), model, show)
     if isinstance(what, Encoder | nn.Module):
-        encoder = what if isinstance(what, Encoder) else Forward(what)
-        return _made_of(data, lambda shape: encoder, type(what).__name__, show)
+        return _made_of(data, lambda shape: what, type(what).__name__, show)
     if not isinstance(what, str | Path | Features):
         raise UserError(
             f"of type {type(what).__name__}: what is evaluated is a run, features, a module, or an object "
@@ -58,7 +59,10 @@ def from_outside(
 
 
 def _made_of(
-    data: str | Path | Splits | None, encoder: Callable[[tuple[int, ...]], Encoder], name: str, show: Show
+    data: str | Path | Splits | None,
+    encoder: Callable[[tuple[int, ...]], Encoder | nn.Module],
+    name: str,
+    show: Show,
 ) -> Outside:
     """What an encoder makes of the data. encoder: for the shape of an example."""
     if data is None:
@@ -67,10 +71,11 @@ def _made_of(
     for note in splits.notes:
         show.note(note)
     title = name if isinstance(data, Splits) else f"{name} on {Path(data).name}"
+    shape = splits.train.shape
+    method = frozen(encoder(shape), shape)
 
     def features() -> Features:
-        made = encoder(splits.train.shape)
         show.note(f"{title}: representing train, validation and test")
-        return features_by(made, splits)
+        return features_of(method.represent, splits, device_of(method))
 
-    return Outside(title, targets_of(*probe_images(splits)), features, splits)
+    return Outside(title, targets_of(*probe_images(splits)), features, Subject(method, splits, "h"))

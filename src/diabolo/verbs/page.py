@@ -73,6 +73,8 @@ def write_page(
             summary={name: f"{len(part):,} examples" for name, part in parts.items()},
             verdict=scores["verdict"],
             scores=scores,
+            measures=measures_of(scores),
+            similarity=_similarity(scores["encoder"].get("measures", {}).get("similarity")),
             latents=_latents(features, None if splits is None else probe_images(splits)[2]),
             confusion=_confusion(features, predictions),
             neighbours=None if splits is None else gallery.neighbours(splits, features),

@@ -6,15 +6,18 @@ Below them, what of a row needs the method itself, be it trained or a twin.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 from diabolo.data.images import Splits
-from diabolo.evaluation import references
+from diabolo.evaluation.encoders import frozen
 from diabolo.evaluation.features import features_of
-from diabolo.evaluation.measures import Subject, build_measures, measured
+from diabolo.evaluation.measures import Subject, beside, build_measures, measured
+from diabolo.evaluation.references import Components, Pixels, cached, projected
 from diabolo.evaluation.suite import as_score, needing, score
+from diabolo.generation import device_of
 from diabolo.methods.base import Method
 from diabolo.revision import REVISION
 from diabolo.run import Run
@@ -29,7 +32,10 @@ Specs = list[dict[str, Any]]
 def untrained_rows(
     run: Run, subject: Subject, specs: Specs, measures: Specs, rows: dict[str, str], show: Show
 ) -> dict[str, Any]:
-    """The untrained twin in each space: row → scores. An untrained run is its own twin."""
+    """The untrained twin in each space: row → scores. An untrained run is its own twin.
+
+    measures: those of the run, of which some say something of its twin.
+    """
     if run.recipe.training.epochs == 0:
         return {}
     splits, recipe = subject.splits, run.recipe.to_dict()
@@ -38,7 +44,7 @@ def untrained_rows(
     scores = {}
     for row, space in rows.items():
         key = _key(splits, specs, run.recipe.seed) | {"row": row, "space": space, **architecture}
-        here = measures if row == "random" else []
+        here = beside(row, measures)
         if here:
             key |= {"measures": here, "without": list(subject.without)}
 
@@ -46,31 +52,38 @@ def untrained_rows(
             show.note(f"scoring the untrained encoder, {space}")
             twin = untrained(run, splits)
             features = features_of(partial(twin.represent, space=space), splits, run.device)
-            tuned = tuned_scores(twin, space, specs, splits, run) if row == "random" else {}
+            tuned = tuned_scores(replace(subject, method=twin), specs) if row == "random" else {}
             scored = score(features, specs, run.recipe.seed).scores
             found = measured_scores(here, replace(subject, method=twin, kept=None), show)
             return {"space": space} | scored | tuned | found
 
-        scores[row] = compute() if own_parts(run.recipe) else references.cached(key, compute)
+        scores[row] = compute() if own_parts(run.recipe) else cached(key, compute)
     return scores
 
 
-def projected_rows(splits: Splits, specs: Specs, width: int, seed: int, show: Show) -> dict[str, Any]:
-    """PCA to the same width, and raw pixels."""
-    key = _key(splits, specs, seed)
+def projected_rows(subject: Subject, specs: Specs, measures: Specs, width: int, show: Show) -> dict[str, Any]:
+    """PCA to the same width, and raw pixels. measures: of which some say something of these."""
+    splits, shape = subject.splits, subject.splits.train.shape
 
-    def pca() -> dict[str, Any]:
-        show.note("scoring PCA")
-        return score(references.pca(splits, width), specs, seed).scores
+    def row(
+        name: str, says: str, reference: Callable[[], Pixels | Components], **more: Any
+    ) -> dict[str, Any]:
+        here = beside(name, measures)
+        key = _key(splits, specs, subject.seed) | {"row": name} | more
+        if here:
+            key |= {"measures": here, "without": list(subject.without)}
 
-    def pixels() -> dict[str, Any]:
-        show.note("scoring raw pixels (kept for other runs on these data)")
-        return score(references.pixels(splits), specs, seed).scores
+        def compute() -> dict[str, Any]:
+            show.note(f"scoring {says}")
+            made = reference()
+            scored = score(projected(made, splits), specs, subject.seed).scores
+            alike = replace(subject, method=frozen(made, shape), space="h", kept=None)
+            return scored | measured_scores(here, alike, show)
 
-    return {
-        "pca": references.cached(key | {"row": "pca", "width": width}, pca),
-        "pixels": references.cached(key | {"row": "pixels"}, pixels),
-    }
+        return {name: cached(key, compute)}
+
+    pca = row("pca", "PCA", lambda: Components(splits.train, width), width=width)
+    return pca | row("pixels", "raw pixels (kept for other runs on these data)", lambda: Pixels(shape))
 
 
 def supervised_row(run: Run, splits: Splits, specs: Specs, space: str, show: Show) -> dict[str, Any]:
@@ -87,10 +100,11 @@ def supervised_row(run: Run, splits: Splits, specs: Specs, space: str, show: Sho
         twin = supervised_twin(run, splits, show).method
         features = features_of(partial(twin.represent, space=space), splits, run.device)
         scored = score(features, specs, seed).scores
-        return {"space": space} | scored | tuned_scores(twin, space, specs, splits, run)
+        tuned = tuned_scores(Subject(twin, splits, space, seed=seed), specs)
+        return {"space": space} | scored | tuned
 
     key = _key(splits, specs, seed) | {"row": "supervised", "space": space, "recipe": recipe.to_dict()}
-    return {"supervised": compute() if own_parts(recipe) else references.cached(key, compute)}
+    return {"supervised": compute() if own_parts(recipe) else cached(key, compute)}
 
 
 def _key(splits: Splits, specs: Specs, seed: int) -> dict[str, Any]:
@@ -113,11 +127,12 @@ def measured_scores(specs: Specs, subject: Subject, show: Show) -> dict[str, Any
     return {"measures": measured(build_measures(specs), subject)}
 
 
-def tuned_scores(method: Method, space: str, specs: Specs, splits: Splits, run: Run) -> dict[str, Any]:
-    """The probes that train the encoder as well."""
+def tuned_scores(subject: Subject, specs: Specs) -> dict[str, Any]:
+    """The probes that pass the images through the encoder, and may train it."""
     scores = {}
     for spec in needing("method", specs):
-        started = time.perf_counter()
-        outcome = PROBES.build(spec)(method, space, splits, run.recipe.seed, device=run.device)
+        started, device = time.perf_counter(), device_of(subject.method)
+        probe = PROBES.build(spec)
+        outcome = probe(subject.method, subject.space, subject.splits, subject.seed, device=device)
         scores[spec["name"]] = as_score(outcome, time.perf_counter() - started)
     return scores
