@@ -17,7 +17,7 @@ from diabolo.report import projection
 from diabolo.report.gallery import Gallery, Neighbours, Worst, column, picture
 from diabolo.report.measures import Figure, Measured, measures_of
 from diabolo.report.page import Confusion, Content, Latents, Reconstructions, Similarity, write
-from diabolo.report.table import number
+from diabolo.report.table import number, table
 from diabolo.report.tiles import strip
 
 VOID = {"meta", "img", "br", "link", "hr"}
@@ -103,17 +103,24 @@ def full() -> Content:
         scores={
             "ae h": {
                 "width": 8,
+                "test_size": 1000,
                 "centred_rank": 6.54,
                 "linear": {"accuracy": 0.9},
                 "knn": {"accuracy": 0.80},
             },
             "ae z": {
                 "width": 4,
+                "test_size": 1000,
                 "centred_rank": 3.1,
                 "linear": {"accuracy": 0.85},
                 "knn": {"accuracy": 0.81},
             },
-            "pixels": {"width": 1064, "centred_rank": None, "linear": {"accuracy": 0.95}},
+            "pixels": {
+                "width": 1064,
+                "test_size": 1000,
+                "centred_rank": None,
+                "linear": {"accuracy": 0.95},
+            },
             "format_version": 1,
         },
         measures=[
@@ -313,6 +320,18 @@ def test_the_table_marks_the_best_of_the_run_and_the_reference_beyond_it(written
     assert cells == ["best", "", "", "best", "ahead", ""]
     assert {"90.0", "85.0", "81.0", "95.0", "–", "6.5", "of 8", "of 1,064"} <= set(page.texts)
     assert "format_version" not in page.texts
+
+
+@pytest.mark.parametrize(("test_size", "marks"), [(360, ["", "ahead"]), (100_000, ["ahead", "ahead"])])
+def test_a_reference_is_ahead_where_the_test_set_tells_it_apart(test_size, marks):
+    scores = {
+        name: {"width": 8, "test_size": test_size, "knn": {"accuracy": knn}, "ridge": {"r2": r2}}
+        for name, knn, r2 in (("encoder", 0.906, 0.5), ("pca", 0.911, 0.51), ("pixels", 0.983, 0.4))
+    }
+    own, *others = table(scores, ("pca", "pixels")).rows
+    assert [cell.mark for cell in own.cells] == ["best", "best"]
+    assert [row.cells[0].mark for row in others] == marks
+    assert [row.cells[1].mark for row in others] == ["ahead", ""]  # of R² there is no such error
 
 
 def pixels(src: str) -> np.ndarray:

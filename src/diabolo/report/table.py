@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from diabolo.evaluation.verdict import differ
+
 PROBES = {
     "linear": "Linear",
     "mlp": "MLP",
@@ -46,7 +48,8 @@ UNITS = (Unit("accuracy", "%", 100, 1), Unit("r2", "R²", 1, 3))
 class Cell:
     """One figure. share: of what can be reached, in percent, for its bar; None where there is no figure.
 
-    mark: "best" among the run's own in its column; "ahead", a reference beyond that best.
+    mark: "best" among the run's own in its column; "ahead", a reference beyond that best, of accuracies by
+    more than the choice of the test examples explains.
     """
 
     text: str
@@ -80,21 +83,25 @@ def table(scores: Mapping[str, Any], references: Sequence[str] = ()) -> Table:
     }
     own = [name for name in entries if name.partition(".")[0].lower() not in references]
     units = units_of(entries.values())
-    best = {
-        probe: max(
-            (unit.read(entries[name][probe]) for name in own if probe in entries[name]), default=math.inf
-        )
-        for probe, unit in units.items()
-    }
+
+    def leader(probe: str) -> Mapping[str, Any] | None:
+        """The best of the run's own."""
+        having = [entries[name] for name in own if probe in entries[name]]
+        return max(having, key=lambda entry: units[probe].read(entry[probe]), default=None)
+
+    best = {probe: leader(probe) for probe in units}
 
     def cell(name: str, probe: str) -> Cell:
-        score, unit = entries[name].get(probe), units[probe]
-        if score is None:
+        entry, first, unit = entries[name], best[probe], units[probe]
+        if probe not in entry:
             return Cell("–", None)
-        value, share = unit.read(score), 100 * min(1, max(0, score[unit.key]))
-        if name in own:
-            return Cell(unit.show(score), share, "best" if value == best[probe] else "")
-        return Cell(unit.show(score), share, "ahead" if value > best[probe] else "")
+        score = entry[probe]
+        share = 100 * min(1, max(0, score[unit.key]))
+        if first is None or name in own:
+            mark = "best" if first is not None and unit.read(score) == unit.read(first[probe]) else ""
+        else:
+            mark = "ahead" if _ahead(entry, first, probe, unit) else ""
+        return Cell(unit.show(score), share, mark)
 
     rows = [
         Row(
@@ -107,6 +114,16 @@ def table(scores: Mapping[str, Any], references: Sequence[str] = ()) -> Table:
         for name, entry in entries.items()
     ]
     return Table([probe_title(probe) for probe in units], rows)
+
+
+def _ahead(entry: Mapping[str, Any], other: Mapping[str, Any], probe: str, unit: Unit) -> bool:
+    """Whether a figure is above another; an accuracy by more than the test examples' choice explains."""
+    if unit.read(entry[probe]) <= unit.read(other[probe]):
+        return False
+    if "accuracy" not in entry[probe]:
+        return True
+    p, q = entry[probe]["accuracy"], other[probe]["accuracy"]
+    return differ(p, entry["test_size"], q, other["test_size"])
 
 
 def number(value: float) -> str:
