@@ -1,5 +1,7 @@
 """Backbone: normalisation, and the width of any user's network."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from diabolo.errors import UserError
 from diabolo.networks.backbone import Backbone
 from diabolo.networks.conv import ConvEncoder
 from diabolo.networks.mlp import LinearEncoder
+from diabolo.tables import ENCODERS
 
 
 @given(channels=st.integers(1, 6), vectors=st.booleans())
@@ -35,6 +38,17 @@ def test_none_leaves_the_data_as_it_is() -> None:
 def test_a_constant_channel_is_only_centred() -> None:
     backbone = Backbone(nn.Flatten(), (2, 1, 1), torch.tensor([0.25, 0.5]), torch.tensor([0.0, 0.5]))
     assert backbone(torch.ones(1, 2, 1, 1)).tolist() == [[0.75, 1.0]]
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv", "resnet18", "vit"])
+def test_an_exported_backbone_gives_the_same_for_any_number_of_images(name: str, tmp_path: Path) -> None:
+    network = ENCODERS.build(ENCODERS.complete(name, "encoder"), shape=(3, 16, 16))
+    backbone = Backbone(network, (3, 16, 16), torch.rand(3), 0.1 + torch.rand(3)).eval()
+    any_number = {0: torch.export.Dim("n")}
+    program = torch.export.export(backbone, (torch.rand(2, 3, 16, 16),), dynamic_shapes=(any_number,))
+    torch.export.save(program, tmp_path / "encoder.pt2")
+    x = torch.rand(5, 3, 16, 16)
+    torch.testing.assert_close(torch.export.load(tmp_path / "encoder.pt2").module()(x), backbone(x))
 
 
 def test_a_saved_backbone_brings_its_normalisation() -> None:
