@@ -1,8 +1,10 @@
 """evaluate: by suites, of features, of any object, of timm's models; what it writes and what it refuses."""
 
+import copy
 import json
 import sys
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -297,11 +299,68 @@ def test_what_is_measured_on_a_run_is_measured_on_an_object_too(tmp_path: Path) 
     assert own["reconstruction"]["decoder"] == "ad hoc"
     assert own["reconstruction"]["mse"] < own["reconstruction"]["mse_of_mean"]
     assert scores["encoder"]["crop-linear"]["accuracy"] > 0.2
-    assert encoder.training
-    assert encoder.weight.requires_grad
     page = Page(tmp_path / "page.html")
     assert {"measures", "similarity"} <= page.sections
     assert {"PCA", "pixels"} <= set(page.texts)
+
+
+class Awkward:
+    """No module, in float64, and it cannot be copied."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+
+    def represent(self, x: Tensor) -> np.ndarray:
+        return x.flatten(1).double().numpy()
+
+
+class Closed(nn.Module):
+    """A module that keeps its gradient to itself."""
+
+    def __init__(self, mode: Any) -> None:
+        super().__init__()
+        self.layer, self.mode = nn.Linear(64, 8), mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        with self.mode():
+            return self.layer(x.flatten(1))
+
+
+@pytest.mark.parametrize("encoder", [Awkward(), Closed(torch.no_grad), Closed(torch.inference_mode)])
+def test_what_cannot_be_trained_is_still_passed_through(
+    encoder: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A head on crops and a decoder are trained on it; of a suite, fine-tuning is left out."""
+    path = tmp_path / "mine.yaml"
+    crops = "{name: crop-linear, epochs: 20, views: null, lr: 1}"
+    path.write_text(f"probes: [knn, {crops}, {{name: finetune, epochs: 1}}]\nmeasures: [reconstruction]\n")
+    scores = diabolo.evaluate(encoder, data="digits", suite=path)["encoder"]
+    assert scores["crop-linear"]["accuracy"] > 0.6
+    assert scores["measures"]["reconstruction"]["mse"] < scores["measures"]["reconstruction"]["mse_of_mean"]
+    assert "finetune" not in scores
+    said = capsys.readouterr().err
+    assert "training crop-linear, through the encoder" in said
+    assert any(
+        f"left out finetune: {why}" in said
+        for why in (
+            "this encoder gives no gradient to learn by",
+            "it trains a copy, and this encoder cannot be",
+        )
+    )
+
+
+def test_a_module_stays_as_it_was_where_it_is_tuned() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16))
+    before = copy.deepcopy(network.state_dict())
+    scores = diabolo.evaluate(network, data="digits", probes=["crop-linear", "finetune"], quiet=True)[
+        "encoder"
+    ]
+    assert scores["finetune"]["accuracy"] > scores["crop-linear"]["accuracy"]
+    assert network.state_dict().keys() == before.keys()
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert network.training
 
 
 def test_a_run_and_an_object_share_the_references_of_their_data(
@@ -320,8 +379,8 @@ def test_a_run_and_an_object_share_the_references_of_their_data(
         (object(), {"data": "digits"}, r"of type object: what is evaluated is a run, features, a module"),
         (Pixels(), {"data": "digits", "space": "h"}, "space 'h' is one of a run's"),
         (Pixels(), {"data": "digit"}, "did you mean 'digits'"),
-        (Pixels(), {"data": "digits", "measures": ["copying"]}, "measure 'copying': Frozen has no decoder"),
-        (Pixels(), {"data": "digits", "probes": ["finetune"]}, "this encoder has no weights to train"),
+        (Pixels(), {"data": "digits", "measures": ["copying"]}, "'copying': this encoder has no decoder"),
+        (Pixels(), {"data": "digits", "probes": ["finetune"]}, "this encoder gives no gradient to learn by"),
         (Pixels(), {"data": "digits", "supervised": True}, "it needs a run"),
         (Pixels(), {"data": "digits", "suite": "fast", "probes": ["knn"]}, "not by both"),
         (blobs(), {"data": "digits"}, "leave --data out"),
@@ -335,8 +394,11 @@ def test_what_cannot_be_evaluated_is_refused(what: Any, options: dict[str, Any],
 @pytest.mark.parametrize(
     ("represent", "message"),
     [
-        (lambda x: x, r"must be \[n, D\], got \[2, 1, 8, 8\] for 2 examples"),
-        (lambda x: x.flatten(1)[1:], r"must be \[n, D\], got \[1, 64\] for 2 examples"),
+        (lambda x: x, r"must return features \[n, D\]: for a batch of 2 it returned \[2, 1, 8, 8\]"),
+        (
+            lambda x: x.flatten(1)[1:],
+            r"must return features \[n, D\]: for a batch of 2 it returned \[1, 64\]",
+        ),
         (lambda x: None, r"must return an array \[n, D\], got NoneType"),
         (lambda x: x.flatten(1) / 0, "rows are not finite"),
     ],

@@ -161,11 +161,12 @@ def embed(
 Trained = Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")]
 Looked = Annotated[
     str | None,
-    typer.Argument(help="A data set's name, or a folder, archive or array file; by default the run's test."),
+    typer.Argument(
+        help="A data set's name, or a folder, archive or array file: its test part, if it has one. By "
+        "default the run's test."
+    ),
 ]
-Folder = Annotated[
-    Path | None, typer.Option(help="For the arrays and the picture; by default RUN/generated.")
-]
+Folder = Annotated[Path | None, typer.Option(help="For what is written; by default RUN/generated.")]
 Written = Annotated[int, typer.Option(help="How many images to write; errors are over all.")]
 Steps = Annotated[int, typer.Option(help="Images in a row.")]
 Seed = Annotated[int, typer.Option(help="Of the random choices.")]
@@ -311,7 +312,13 @@ def neighbours(
 @app.command()
 def predict(
     run: Trained,
-    data: Looked = None,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="A data set's name, or a folder, archive or array file: all parts of it. By default the "
+            "run's test."
+        ),
+    ] = None,
     probe: Annotated[str, typer.Option(help="What reads the class: linear, mlp, knn, …")] = "linear",
     space: Space = None,
     out: Folder = None,

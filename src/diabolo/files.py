@@ -79,7 +79,7 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """A table that spreadsheets read, the first row being its heading."""
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())
+    write_bytes(path, text.getvalue().encode(errors="backslashreplace"))  # a file's name may be any bytes
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -56,7 +56,7 @@ def coder(method: Method) -> Coder:
     """The method, if it can decode; else a `UserError` that says so."""
     if not isinstance(method, Coder):
         raise UserError(
-            f"{type(method).__name__} has no decoder, so it makes no images: "
+            f"{method.title} has no decoder, so it makes no images: "
             "train a method that has one, such as ae or vae"
         )
     return method
@@ -65,7 +65,7 @@ def coder(method: Method) -> Coder:
 def density(method: Method) -> Density:
     """The method, if it models the density of what it sees; else a `UserError` that says so."""
     if not isinstance(method, Density):
-        raise UserError(f"{type(method).__name__} is no model of the density of images")
+        raise UserError(f"{method.title} is no model of the density of images")
     return method
 
 

@@ -48,7 +48,7 @@ def test_what_cannot_be_told_apart_is_refused(digits):
     partly[5] = -1
     only = digits.test.take((digits.test.labels == 3).nonzero().flatten())
     cases = {
-        "training saw every class": Subject(method, digits, "z"),
+        "no class was held out of training": Subject(method, digits, "z"),
         "class '3' is among the training images": Subject(method, digits, "z", without=("3",)),
         "unknown class 'three'": Subject(method, digits, "z", without=("three",)),
         "needs the labels of test": Subject(method, unlabelled, "z", without=("3",)),

@@ -23,6 +23,10 @@ def test_batches_make_no_difference():
 
 
 def test_extraction_refuses_what_is_not_a_representation():
+    with pytest.raises(UserError, match=r"must be \[n, D\], got \[10, 1, 2, 2\]"):
+        extract(lambda x: x, images(10))
+    with pytest.raises(UserError, match=r"must be \[n, D\], got \[9, 4\] for 10 examples"):
+        extract(lambda x: x.flatten(1)[1:], images(10))
     with pytest.raises(UserError, match="1 of 10 rows are not finite"):
         extract(lambda x: 1 / x.flatten(1), images(10).take(torch.tensor([0] + [1] * 9)))
     with pytest.raises(UserError, match="no images"):

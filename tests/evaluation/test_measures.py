@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,42 @@ def test_a_run_holds_its_measures_and_its_twin_those_that_mean_something(run: Ru
     assert (pixels["told"]["weight"], pixels["told"]["space"]) == (0, "h")
     assert "reconstruction" not in pixels["anomaly"]
     assert pixels["anomaly"]["held_out"] == ["0", "7"]
+
+
+class Counted(Told):
+    """As often as it was asked in all."""
+
+    beside = ("pca", "pixels")
+    asked = 0
+
+    def __call__(self, subject: Subject) -> dict[str, Any]:
+        Counted.asked += 1
+        return {"asked": Counted.asked, "without": list(subject.without), "answer": self.answer}
+
+
+def test_what_references_measure_is_kept_by_the_measure_and_its_settings(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIABOLO_CACHE", str(tmp_path / "cache"))
+    entry = Entry(f"{__name__}:Counted", "Counts")
+
+    def asked(answer: int = 1, probes: tuple[str, ...] = ("knn",)) -> dict[str, Any]:
+        spec = {"name": "counted", "answer": answer}
+        run.recipe = replace(run.recipe, evaluation=replace(run.recipe.evaluation, measures=[spec]))
+        scores = diabolo.evaluate(run, measures=["counted"], probes=probes, quiet=True)
+        return {row: scores[row]["measures"]["counted"] for row in ("pca", "pixels")}
+
+    monkeypatch.setattr(run, "recipe", run.recipe)
+    with monkeypatch.context() as patch:
+        patch.setitem(MEASURES.entries, "counted", entry)
+        first = asked()
+        assert first["pixels"]["without"] == ["0", "7"]
+        assert first["pca"]["asked"] != first["pixels"]["asked"]
+        assert asked() == first
+        assert asked(probes=("knn", "linear")) == first  # whatever else is scored
+        assert asked(answer=2)["pixels"]["answer"] == 2
+    monkeypatch.setitem(MEASURES.added, "counted", entry)  # a user's own may change without its name
+    assert asked()["pixels"]["asked"] < asked()["pixels"]["asked"]
 
 
 def test_measures_and_verbs_find_the_same(run: Run, tmp_path: Path) -> None:

@@ -308,7 +308,8 @@ def test_parts_of_a_measure_stand_side_by_side():
         "h": ["hue 0.750", "mean 0.800"],
     }
     assert one.references == {}
-    pixels = {"measures": {"style": {"mean": 0.4, "h": {"hue": -0.1, "mean": 0.4}}}}
+    style = {"mean": 0.4, "h": {"hue": -0.1, "mean": 0.4}, "missing": {"blur": "it is too small"}}
+    pixels = {"measures": {"style": style}}
     [one] = measures_of(rows | {"pixels": pixels})
     assert list(map(str, one.figures)) == ["mean R² 0.5 (untrained 0.1, pixels 0.4)"]
     assert [list(map(str, figures)) for figures in one.references.values()] == [["hue −0.100", "mean 0.400"]]

@@ -34,7 +34,7 @@ def anomaly_scores(
     if isinstance(method, Coder):
         scores["reconstruction"] = reconstruction_errors(method, images)
     else:
-        missing["reconstruction"] = f"{type(method).__name__} has no decoder"
+        missing["reconstruction"] = f"{method.title} has no decoder"
     try:
         scores["nll"] = negative_log_prob(density(method), images, samples, seed)
     except UserError as reason:
@@ -141,9 +141,7 @@ class Anomaly(Measure):
         """The labels of test, and which of them training did not see."""
         train, test = subject.splits.train, subject.splits.test
         if not subject.without:
-            raise UserError(
-                "training saw every class: hold one out by data.without, or leave the measure out"
-            )
+            raise UserError("no class was held out of training, by data.without of a recipe: leave it out")
         if test.labels is None or train.labels is None or (train.labels < 0).any():
             raise UserError(
                 "it needs the labels of test, and of all of train, which may else hold what is held out"

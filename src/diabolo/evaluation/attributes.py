@@ -46,7 +46,7 @@ class Attributes(Linear):
             common = round(known(train).mean())
             base = accuracy = float((known(test) == common).mean())
             if (known(train) != common).any():
-                outcome = self.read(train, validation, test)
+                outcome = self.read(train, validation, test, 2)
                 accuracy, chosen[name] = outcome.accuracy, outcome.chosen
             each[name] = {"accuracy": accuracy, "base": base}
         mean = {key: float(np.mean([one[key] for one in each.values()])) for key in ("accuracy", "base")}

@@ -108,8 +108,7 @@ def coder_for(
     if kept is not None and kept.exists():
         decoded.load(read_tensors(kept)[0])
         return decoded
-    name = type(method).__name__
-    note(f"{name} has no decoder: training one ({spec['name']}) on its frozen representation {space}")
+    note(f"{method.title} has no decoder: training one ({spec['name']}) on its frozen representation {space}")
     error = fit_decoder(decoded, train(), seed, precision=precision)
     note(f"mean squared error on train {error:.4g}")
     if kept is not None:

@@ -22,16 +22,20 @@ class Encoder(Protocol):
         ...
 
 
-class Frozen(Method):
-    """A method that is not trained: one space, the representation of an encoder from outside."""
+class Given(Method):
+    """A method that is not trained here: its one space is the representation of an encoder from outside."""
 
     spaces: ClassVar[tuple[str, ...]] = ("h",)
 
+    @property
+    def title(self) -> str:
+        return "this encoder"
+
 
 class Network(nn.Module):
-    """An encoder or a module as a network: [n, *shape] → [n, D].
+    """An encoder or a module as a network: [n, *shape] → float32 [n, D], on the device of the examples.
 
-    Raises `UserError` where it does not take such examples, or what it makes of one is no vector.
+    Raises `UserError` where it does not take such examples, or does not make arrays of them.
     """
 
     def __init__(self, encoder: Encoder | nn.Module) -> None:
@@ -49,18 +53,15 @@ class Network(nn.Module):
             raise UserError(f"examples of {shape} do not pass: {str(error).splitlines()[0]}") from error
         if not isinstance(z, Tensor | np.ndarray):
             raise UserError(f"features: represent must return an array [n, D], got {type(z).__name__}")
-        if z.ndim != 2 or len(z) != len(x):
-            raise UserError(
-                f"features: a representation must be [n, D], got {list(z.shape)} for {len(x)} examples: "
-                "flatten or pool it"
-            )
-        return torch.as_tensor(z)
+        z = torch.as_tensor(z).to(x.device, torch.float32)
+        # What is made in inference mode inside `represent` cannot be learned from outside of it.
+        return z.clone() if z.is_inference() and not torch.is_inference_mode_enabled() else z
 
 
-def frozen(encoder: Encoder | nn.Module, shape: tuple[int, ...]) -> Frozen:
+def given(encoder: Encoder | nn.Module, shape: tuple[int, ...]) -> Given:
     """An encoder of examples of this shape as a method, on the device of its weights. See `Network`."""
     network = Network(encoder)
     device = next(network.parameters(), torch.empty(0)).device
-    channels = shape[0]
-    as_they_are = torch.zeros(channels, device=device), torch.ones(channels, device=device)
-    return Frozen(Backbone(network, shape, *as_they_are))
+    # Nothing is normalised, but these say on which device examples are wanted.
+    mean, std = torch.zeros(shape[0], device=device), torch.ones(shape[0], device=device)
+    return Given(Backbone(network, shape, mean, std))

@@ -128,7 +128,7 @@ def extract(
 ) -> np.ndarray:
     """Represent every example: float32 [N, D]. A network is to be in evaluation mode already.
 
-    Raises `UserError` where a representation is not finite.
+    Raises `UserError` where a representation is not one vector per example, or not finite.
     """
     if not len(images):
         raise UserError("features: there are no images to represent")
@@ -136,6 +136,11 @@ def extract(
     for pixels in in_order(images.pixels, at_once(images.shape, device), device):
         x = as_float(pixels)
         z = represent(x)
+        if z.ndim != 2 or len(z) != len(x):
+            raise UserError(
+                f"features: a representation must be [n, D], got {list(z.shape)} for {len(x)} examples: "
+                "flatten or pool it"
+            )
         if start == 0:
             values = torch.empty(len(images), z.shape[1])
         values[start : start + len(z)] = z  # as float32 on the CPU

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt
@@ -75,11 +75,9 @@ class Finetune:
     ) -> Outcome:
         """Read test once with the tuned copy; `method` stays as it was.
 
-        `method.represent(x, space)` gives [n, D], with gradient. Raises `UserError` where there is nothing to
-        tune.
+        `method.represent(x, space)` gives [n, D], with gradient unless the encoder is frozen. Raises
+        `UserError` where there is nothing to tune.
         """
-        if not self.frozen and not any(p.requires_grad for p in method.parameters()):
-            raise UserError("finetune: this encoder has no weights to train: leave this probe out")
         train, validation, test = (_labelled(part, device) for part in probe_images(splits))
         labels = train.labels.cpu().numpy()
         check_classes("finetune", labels)
@@ -88,14 +86,20 @@ class Finetune:
         cuda = [device] if torch.device(device).type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(seed_for("finetune", seed))
-            encoder = copy.deepcopy(method).to(device)
-            norm.plain(encoder)  # batches of another size than those it was trained in
-            width = _width(encoder, space, train)
-            head = heads.classifier(width, self.hidden, classes, batch_norm=self.batch_norm)
-            model = _Tuned(encoder, space, head.to(device), self.frozen)
+            encoder = method if self.frozen else _copied(method, device)
+            width = _width(encoder, space, train, learns=not self.frozen)
+            head = heads.classifier(width, self.hidden, classes, batch_norm=self.batch_norm).to(device)
+            seen = train if self.views is None else _augmented(train, self.views, seed)
+            model: nn.Module = head
+            if self.frozen:
+                seen, validation, test = (
+                    _represented(part, encoder, space) for part in (seen, validation, test)
+                )
+            else:
+                model = _Tuned(encoder, space, head)
             chosen = heads.train(
                 model,
-                train if self.views is None else _augmented(train, self.views, seed),
+                seen,
                 validation,
                 epochs=self.epochs,
                 lr=self.lr,
@@ -109,19 +113,31 @@ class Finetune:
 
 
 class _Tuned(nn.Module):
-    def __init__(self, encoder: Method, space: str | None, head: nn.Module, frozen: bool) -> None:
+    def __init__(self, encoder: Method, space: str | None, head: nn.Module) -> None:
         super().__init__()
-        self.encoder, self.space, self.head, self.frozen = encoder, space, head, frozen
-        if frozen:
-            encoder.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        self.encoder.train(mode and not self.frozen)
-        return self
+        self.encoder, self.space, self.head = encoder, space, head
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.encoder.represent(x, self.space))
+
+
+def _copied(method: Method, device: torch.device | str) -> Method:
+    try:
+        encoder = copy.deepcopy(method).to(device)
+    except (TypeError, RuntimeError) as error:  # it may hold what is not data, such as a session
+        raise UserError(f"finetune: it trains a copy, and {method.title} cannot be copied: {error}") from None
+    norm.plain(encoder)  # batches of another size than those it was trained in
+    return encoder
+
+
+def _represented(data: Labelled, encoder: Method, space: str | None) -> Labelled:
+    """The same examples as the encoder has them, in evaluation mode."""
+
+    @torch.no_grad()
+    def inputs(index: Tensor) -> Tensor:
+        return encoder.represent(data.inputs(index), space)
+
+    return Labelled(inputs, data.labels)
 
 
 def _augmented(data: Labelled, views: Sequence[View], seed: int) -> Labelled:
@@ -145,6 +161,10 @@ def _labelled(images: Images, device: torch.device | str) -> Labelled:
     return Labelled(lambda index: images.floats(index).to(device), images.labels.long().to(device))
 
 
-def _width(encoder: Method, space: str | None, data: Labelled) -> int:
-    with torch.no_grad():
-        return encoder.eval().represent(data.inputs(torch.arange(2)), space).shape[1]
+def _width(encoder: Method, space: str | None, data: Labelled, *, learns: bool) -> int:
+    """Of the representation. learns: refuse one that has no gradient for the encoder to learn by."""
+    with torch.set_grad_enabled(learns):
+        z = encoder.eval().represent(data.inputs(torch.arange(2)), space)
+    if learns and not z.requires_grad:
+        raise UserError(f"finetune: {encoder.title} gives no gradient to learn by: leave this probe out")
+    return z.shape[1]

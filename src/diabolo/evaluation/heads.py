@@ -19,6 +19,7 @@ from diabolo.training.schedules import Constant
 
 Select = Literal["best", "last"]
 CONSTANT = Constant()
+BLOCK = 1024  # examples that are classified at once
 
 
 class Labelled(NamedTuple):
@@ -87,13 +88,17 @@ def score(model: nn.Module, data: Labelled) -> float:
 
 
 def predict(model: nn.Module, data: Labelled) -> np.ndarray:
-    """The most likely class of every example: int64 [N]."""
-    return probabilities(model, data).argmax(axis=1)
+    """The most likely class of every example, in evaluation mode: int64 [N]."""
+    return _each(model, data, lambda logits: logits.argmax(dim=1))
+
+
+def probabilities(model: nn.Module, data: Labelled) -> np.ndarray:
+    """Of every example those of the classes, in evaluation mode: float32 [N, K]."""
+    return _each(model, data, lambda logits: logits.float().softmax(dim=1))
 
 
 @torch.inference_mode()
-def probabilities(model: nn.Module, data: Labelled, batch_size: int = 1024) -> np.ndarray:
-    """Of every example those of the classes, in evaluation mode: float32 [N, K]."""
+def _each(model: nn.Module, data: Labelled, read: Callable[[Tensor], Tensor]) -> np.ndarray:
     model.eval()
-    blocks = torch.arange(len(data.labels)).split(batch_size)
-    return torch.cat([model(data.inputs(index)).float().softmax(dim=1).cpu() for index in blocks]).numpy()
+    blocks = torch.arange(len(data.labels)).split(BLOCK)
+    return torch.cat([read(model(data.inputs(index))).cpu() for index in blocks]).numpy()

@@ -24,10 +24,10 @@ from diabolo.views.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class Subject:
-    """What a measure looks at: a method in evaluation mode, on its device, and the data of its run.
+    """What a measure looks at: a method in evaluation mode, on its device, and the data it is scored on.
 
     space: the representation that is scored. views: those of the training, where it had any that are at hand.
-    without: the classes that training went without. seed: of the run. kept: where a decoder trained for
+    without: the classes that training went without. seed: of a run. kept: where a decoder trained for
     a method without one is kept. precision: such a decoder is trained in, that of the run's training.
     """
 

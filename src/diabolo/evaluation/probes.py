@@ -89,10 +89,11 @@ class Linear:
         self.C, self.max_iter, self.tolerance = C, max_iter, tolerance
 
     def __call__(self, features: Features, seed: int) -> Outcome:
-        return self.read(*labelled_parts("linear", standardised(features)))
+        train, validation, test = labelled_parts("linear", standardised(features))
+        return self.read(train, validation, test, count_classes(features.classes, known(train)))
 
-    def read(self, train: Part, validation: Part, test: Part) -> Outcome:
-        """The outcome on standardised features with labels."""
+    def read(self, train: Part, validation: Part, test: Part, classes: int) -> Outcome:
+        """The outcome on standardised features with labels, of so many classes."""
         few = train.take(sample(len(train), SELECTION_ROWS))
         if len(np.unique(known(few))) < 2:  # every other class is too rare to be sampled
             few = train
@@ -104,7 +105,7 @@ class Linear:
             "validation": float(model.score(validation.values, validation.labels)),
             "iterations": int(model.n_iter_.max()),
         }
-        probabilities = np.zeros((len(test), int(model.classes_.max()) + 1), np.float32)
+        probabilities = np.zeros((len(test), classes), np.float32)
         probabilities[:, model.classes_] = model.predict_proba(test.values)
         return outcome(model.predict(test.values), known(test), chosen, probabilities=probabilities)
 
@@ -210,22 +211,24 @@ class KNN:
             raise UserError(f"knn: k is {self.k}, but there are only {len(train)} training examples")
         most = self.k or min(self.k_max, len(train))
         candidates = range(self.k or 1, most + 1)
-        on_validation = [votes.argmax(axis=1) for votes in self.votes(train, validation.values, most)]
+        classes = count_classes(features.classes, known(train))
+        cast = self.votes(train, validation.values, most, classes)
+        on_validation = [votes.argmax(axis=1) for votes in cast]
         accuracy = {k: float((on_validation[k - 1] == validation.labels).mean()) for k in candidates}
         best = max(accuracy, key=lambda k: accuracy[k])
-        *_, votes = self.votes(train, test.values, best)
+        *_, votes = self.votes(train, test.values, best, classes)
         chosen = {"k": best, "validation": accuracy[best]}
         shares = votes / votes.sum(axis=1, keepdims=True)
         return outcome(votes.argmax(axis=1), known(test), chosen, probabilities=shares)
 
-    def votes(self, train: Part, queries: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    def votes(self, train: Part, queries: np.ndarray, most: int, classes: int) -> Iterator[np.ndarray]:
         """The votes [n, K] of the first k = 1, 2, … `most` neighbours of the queries [n, D], from one search.
 
-        It is the same array each time, with the votes of one more neighbour.
+        It is the same array each time, with the votes of one more neighbour. classes: K.
         """
         distances, neighbours = nearest(train.values, queries, most, self.metric)
         labels, weights = known(train)[neighbours], self._weights(distances)
-        votes = np.zeros((len(queries), int(labels.max()) + 1))
+        votes = np.zeros((len(queries), classes))
         rows = np.arange(len(queries))
         for k in range(most):
             votes[rows, labels[:, k]] += weights[:, k]
@@ -235,7 +238,9 @@ class KNN:
         if not self.weighted:
             return np.ones_like(distances)
         if self.metric == "cosine":
-            return np.exp(-0.5 * distances.astype(np.float64) ** 2 / self.temperature)  # ∝ exp(cosine / τ)
+            squares = distances.astype(np.float64) ** 2
+            # ∝ exp(cosine / τ), the nearest having 1, so that a small τ leaves a vote
+            return np.exp(0.5 * (squares[:, :1] - squares) / self.temperature)
         return 1 / np.maximum(distances, np.finfo(np.float32).tiny)
 
 

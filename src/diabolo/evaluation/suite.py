@@ -16,7 +16,7 @@ from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
 from diabolo.evaluation.features import Features, Part, Target, extract, probe_images, sample
 from diabolo.evaluation.geometry import active_units, effective_rank, geometry, spread
-from diabolo.evaluation.probes import KNN, Explained, Needs, Outcome, known
+from diabolo.evaluation.probes import KNN, Explained, Needs, Outcome, count_classes, known
 from diabolo.files import write_json
 from diabolo.tables import PROBES
 
@@ -140,7 +140,8 @@ def quick(
     result = {"effective_rank": effective_rank(part.values)}
     if train.labels is not None and part.labels is not None:
         among = _part(represent, train, QUICK_TRAIN, device)
-        *_, votes = KNN().votes(among, part.values, min(QUICK_K, len(among)))
+        k, classes = min(QUICK_K, len(among)), count_classes(train.classes, known(among))
+        *_, votes = KNN().votes(among, part.values, k, classes)
         result["knn"] = float((votes.argmax(axis=1) == part.labels).mean())
     return result
 

@@ -51,6 +51,11 @@ class Method(nn.Module):
         super().__init__()
         self.encoder = encoder
 
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return type(self).__name__
+
     def forward(self, batch: Any) -> Terms:
         """The loss of a `Batch`. Data parallelism and compilation wrap this call."""
         raise NotImplementedError

@@ -45,18 +45,17 @@ def feature_width(network: nn.Module, shape: tuple[int, ...]) -> int:
     """
     like = next(network.parameters(), torch.empty(0))
     zeros = torch.zeros(2, *shape, dtype=like.dtype, device=like.device)
-    name = type(network).__name__
     with evaluating(network), torch.no_grad():
         try:
             h = network(zeros)
         except (RuntimeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(
-                f"encoder {name} cannot take a batch of shape {list(zeros.shape)}: {reason}"
+                f"the encoder cannot take a batch of shape {list(zeros.shape)}: {reason}"
             ) from None
     if not isinstance(h, torch.Tensor) or h.ndim != 2 or len(h) != 2:
         got = list(h.shape) if isinstance(h, torch.Tensor) else type(h).__name__
-        raise UserError(f"encoder {name} must return features [n, D]: for a batch of 2 it returned {got}")
+        raise UserError(f"the encoder must return features [n, D]: for a batch of 2 it returned {got}")
     return h.shape[1]
 
 

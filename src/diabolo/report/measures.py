@@ -1,4 +1,4 @@
-"""What the measures of a run found, laid out in words and figures."""
+"""What measures found, laid out in words and figures."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -95,8 +95,8 @@ def _measured(name: str, found: Mapping[str, Any], beside: Mapping[str, Mapping[
     references = {
         title: _figures(value, {}, {}, _fixed)
         for title, other in beside.items()
-        for value in other.values()
-        if title != UNTRAINED and isinstance(value, Mapping)
+        for key, value in other.items()
+        if title != UNTRAINED and key not in HIDDEN and isinstance(value, Mapping)
     }
     notes = [found["note"]] if "note" in found else []
     notes += [f"no {labels.get(key, key)}: {reason}" for key, reason in found.get("missing", {}).items()]
@@ -129,5 +129,5 @@ def _text(value: Any, written: Callable[[float], str]) -> str | None:
 
 
 def _fixed(value: float) -> str:
-    """In the columns of a table."""
-    return f"{value:.3f}".replace("-", "−")
+    """In the columns of a table, where decimals stand below one another."""
+    return f"{value:.3f}".replace("-", "−") if isinstance(value, float) else number(value)

@@ -18,7 +18,7 @@ from diabolo.evaluation.encoders import Encoder
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
 from diabolo.evaluation.geometry import active_units
 from diabolo.evaluation.measures import Subject
-from diabolo.evaluation.suite import embedding, needing, score, write_scores
+from diabolo.evaluation.suite import embedding, score, write_scores
 from diabolo.evaluation.suites import Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
 from diabolo.files import check_file
@@ -137,12 +137,13 @@ def _of_outside(
     subject, seed = outside.subject, 0
     with evaluating(subject.method) if subject else nullcontext():
         suite = _applicable(chosen, outside.targets, subject, strict, show)
+        leave_out = None if strict else partial(_left_out, show)
         features = outside.features()
-        scored = score(features, suite.probes, seed, None if strict else partial(_left_out, show))
+        scored = score(features, suite.probes, seed, leave_out)
         scores: dict[str, Any] = {"encoder": scored.scores}
         if subject is not None:
             specs = [spec for spec in suite.probes if spec["name"] in scored.scores]
-            scores["encoder"] |= tuned_scores(subject, suite.probes)
+            scores["encoder"] |= tuned_scores(subject, suite.probes, show, leave_out)
             scores["encoder"] |= measured_scores(suite.measures, subject, show)
             scores |= projected_rows(subject, specs, suite.measures, features.width, show)
     splits = None if subject is None else subject.splits
@@ -178,14 +179,11 @@ def _scores(
     specs, measures = suite.probes, suite.measures
     show.note(f"scoring {space}")
     features = features_of(partial(run.method.represent, space=space), splits, run.device)
-    scored = score(features, specs, seed, None if strict else partial(_left_out, show))
-    specs = [spec for spec in specs if spec["name"] in scored.scores or needing("method", [spec])]
-    scores: dict[str, Any] = {
-        "encoder": {"space": space}
-        | scored.scores
-        | tuned_scores(subject, specs)
-        | measured_scores(measures, subject, show)
-    }
+    leave_out = None if strict else partial(_left_out, show)
+    scored = score(features, specs, seed, leave_out)
+    own = {"space": space} | scored.scores | tuned_scores(subject, specs, show, leave_out)
+    specs = [spec for spec in specs if spec["name"] in own]
+    scores: dict[str, Any] = {"encoder": own | measured_scores(measures, subject, show)}
     gaussian = isinstance(run.method, Autoencoder) and run.method.gaussian
     if space == "z" and gaussian:
         scores["encoder"]["active_units"] = active_units(features.test.values)

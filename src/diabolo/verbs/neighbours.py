@@ -62,9 +62,8 @@ def neighbours(
         "names": names,
         "among_names": among_names,
     }
-    for name, row, cosines in list(zip(names, found, arrays["cosines"], strict=True))[:NAMED]:
-        cosine = f"{cosines[0]:.3f}".replace("-", "−")
-        show.note(f"{name}: nearest {among_names[row[0]]} (cosine {cosine})")
+    for name, other, cosine in zip(names[:NAMED], found[:, 0], arrays["cosines"][:, 0], strict=False):
+        show.note(f"{name}: nearest {among_names[other]} (cosine {f'{cosine:.3f}'.replace('-', '−')})")
     picture = drawn(_few(images, others, found)) if pictured(run) else None
     return write(folder, "neighbours", arrays, picture, show, _list(arrays))
 
@@ -72,13 +71,14 @@ def neighbours(
 def _few(images: Images, others: Images, found: Array) -> Neighbours:
     """For the picture: some of different classes, where there are labels."""
     chosen = spread(images)[:SHOWN]
-    near = [others.floats(torch.from_numpy(row)).numpy() for row in found[chosen, :ACROSS]]
-    labels = None if images.labels is None else images.labels.numpy()[chosen, None]
-    known = labels is not None and bool((labels >= 0).all())
+    found = found[chosen, :ACROSS]
+    labels = None
+    if images.labels is not None and others.labels is not None and images.classes == others.classes:
+        labels = np.concatenate([images.labels.numpy()[chosen, None], others.labels.numpy()[found]], 1)
     return Neighbours(
         images.floats(torch.from_numpy(chosen)).numpy(),
-        np.stack(near),
-        labels if known else None,
+        np.stack([others.floats(torch.from_numpy(row)).numpy() for row in found]),
+        None if labels is None or (labels < 0).any() else labels,
         images.classes,
     )
 

@@ -11,7 +11,7 @@ from torch import nn
 from diabolo.data.images import Splits
 from diabolo.data.splits import load
 from diabolo.errors import UserError
-from diabolo.evaluation.encoders import Encoder, frozen
+from diabolo.evaluation.encoders import Encoder, given
 from diabolo.evaluation.feature_files import load_features
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
 from diabolo.evaluation.measures import Subject
@@ -72,7 +72,7 @@ def _made_of(
         show.note(note)
     title = name if isinstance(data, Splits) else f"{name} on {Path(data).name}"
     shape = splits.train.shape
-    method = frozen(encoder(shape), shape)
+    method = given(encoder(shape), shape)
 
     def features() -> Features:
         show.note(f"{title}: representing train, validation and test")

@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError, several
 from diabolo.evaluation.features import features_of, probe_images, targets_of
-from diabolo.evaluation.probes import Outcome
 from diabolo.evaluation.suite import needing
 from diabolo.generation import Array
 from diabolo.report.figures import short
@@ -43,7 +42,8 @@ def predict(
     """Say which class each image is of.
 
     The probe is fitted on the run's train and chosen on its validation, as by `evaluate`: on the run's own
-    test images its accuracy is that of `scores.json`.
+    test images its accuracy is that of `scores.json` (of few-shot, whose accuracy is the mean over draws of
+    labels, it is that of the first draw).
 
     data: what to classify, all parts of it; by default the run's own test images. Of a run that was trained
     on arrays, its splits, with what to classify as test. probe: one that reads features and gives classes,
@@ -61,20 +61,15 @@ def predict(
     if "labels" not in targets_of(*probe_images(splits)[:2]):
         raise UserError(f"{run.folder}: its data has no labels of two classes or more to fit a probe on")
     images, parts = _images(run, data, show)
-    outcome, classes = _classified(run, splits, images, spec, space or run.space)
-    assert outcome.predictions is not None
-    labels = _labels(images, classes)
+    predictions, probabilities, classes = _classified(run, splits, images, spec, space or run.space)
     arrays: Arrays = {
-        "predictions": outcome.predictions,
-        "labels": labels,
+        "predictions": predictions,
+        "labels": _labels(images, classes),
         "names": np.array(images.names),
         "classes": np.array(classes, dtype=str),
     }
-    if outcome.probabilities is not None:
-        missing = (
-            len(classes) - outcome.probabilities.shape[1]
-        )  # the last classes, where train has none of them
-        arrays["probabilities"] = np.pad(outcome.probabilities, ((0, 0), (0, missing))).astype(np.float32)
+    if probabilities is not None:
+        arrays["probabilities"] = probabilities.astype(np.float32)
     if parts is not None:
         arrays["parts"] = parts
     if images.labels is not None and (strange := sorted({*images.classes} - {*classes})):
@@ -95,26 +90,24 @@ def _spec(run: Run, probe: str) -> dict[str, Any]:
 
 def _images(run: Run, data: Looked, show: Show) -> tuple[Images, Array | None]:
     """What to classify, and of the run's own data the part that each image had in training."""
-    if not isinstance(data, str | Path):
-        images = images_of(run, data, show)
-        return images, None if isinstance(data, Images) else np.repeat(np.array(["test"]), len(images))
-    parts = parts_of(run, data, show)
-    return parts.together(), own_origins(run, parts)
+    if isinstance(data, str | Path):
+        parts = parts_of(run, data, show)
+        return parts.together(), own_origins(run, parts)
+    images = images_of(run, data, show)
+    return images, np.full(len(images), "test") if data is None else None
 
 
 def _classified(
     run: Run, splits: Splits, images: Images, spec: dict[str, Any], space: str
-) -> tuple[Outcome, tuple[str, ...]]:
-    """The probe's outcome where the images stand for test, without labels to be read; and the classes."""
-    if images.shape != run.facts.shape:
-        raise UserError(f"this run takes examples of shape {run.facts.shape}, not {images.shape}")
-    bare = Images(images.pixels)
-    features = features_of(partial(run.method.represent, space=space), replace(splits, test=bare), run.device)
+) -> tuple[Array, Array | None, tuple[str, ...]]:
+    """What the probe says where the images stand for test, without labels to be read; and the classes."""
+    represent = partial(run.method.represent, space=space)
+    features = features_of(represent, replace(splits, test=Images(images.pixels)), run.device)
     unread = replace(features.test, labels=np.full(len(images), -1))
     outcome = PROBES.build(spec)(replace(features, test=unread), run.recipe.seed)
     if outcome.predictions is None:
         raise UserError(f"probe '{spec['name']}' gives no class: linear, mlp and knn do")
-    return outcome, features.classes
+    return outcome.predictions, outcome.probabilities, features.classes
 
 
 def _labels(images: Images, classes: tuple[str, ...]) -> Array:

@@ -81,11 +81,19 @@ def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
 def parts_of(run: Run, data: Looked, show: Show) -> Parts:
     """Every image to look at, by the part it is from; by default all the run's own."""
     if isinstance(data, Images):
-        return Parts(data).named()
-    if data is None or isinstance(data, Splits):
+        parts = Parts(data).named()
+    elif data is None or isinstance(data, Splits):
         splits = splits_of(run, data)
-        return Parts(splits.train, splits.validation, splits.test, splits.labelled).named()
-    return parts_like(run, data, show)
+        parts = Parts(splits.train, splits.validation, splits.test, splits.labelled).named()
+    else:
+        parts = parts_like(run, data, show)
+    _check_shape(run, parts.train)
+    return parts
+
+
+def _check_shape(run: Run, images: Images) -> None:
+    if images.shape != run.facts.shape:
+        raise UserError(f"this run takes examples of shape {run.facts.shape}, not {images.shape}")
 
 
 def origins_of(run: Run, parts: Parts) -> NDArray[np.str_]:
@@ -127,8 +135,7 @@ def images_of(run: Run, data: Looked, show: Show) -> Images:
     else:
         parts = parts_like(run, data, show)
         images = parts.test or parts.together()
-    if images.shape != run.facts.shape:
-        raise UserError(f"this run takes examples of shape {run.facts.shape}, not {images.shape}")
+    _check_shape(run, images)
     if not len(images):
         raise UserError("there are no images to look at")
     return images

@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from diabolo.data.images import Splits
-from diabolo.evaluation.encoders import frozen
+from diabolo.errors import UserError
+from diabolo.evaluation.encoders import given
 from diabolo.evaluation.features import features_of
 from diabolo.evaluation.measures import Subject, beside, build_measures, measured
 from diabolo.evaluation.references import Components, Pixels, cached, projected
@@ -21,7 +22,7 @@ from diabolo.generation import device_of
 from diabolo.methods.base import Method
 from diabolo.revision import REVISION
 from diabolo.run import Run
-from diabolo.tables import PROBES
+from diabolo.tables import MEASURES, PROBES
 from diabolo.training.untrained import estimate_statistics
 from diabolo.verbs.console import Show
 from diabolo.verbs.supervised import own_parts, supervised_recipe, supervised_twin
@@ -52,38 +53,59 @@ def untrained_rows(
             show.note(f"scoring the untrained encoder, {space}")
             twin = untrained(run, splits)
             features = features_of(partial(twin.represent, space=space), splits, run.device)
-            tuned = tuned_scores(replace(subject, method=twin), specs) if row == "random" else {}
+            tuned = tuned_scores(replace(subject, method=twin), specs, show) if row == "random" else {}
             scored = score(features, specs, run.recipe.seed).scores
             found = measured_scores(here, replace(subject, method=twin, kept=None), show)
             return {"space": space} | scored | tuned | found
 
-        scores[row] = compute() if own_parts(run.recipe) else cached(key, compute)
+        scores[row] = compute() if own_parts(run.recipe) else _kept(key, compute, specs, here)
     return scores
 
 
 def projected_rows(subject: Subject, specs: Specs, measures: Specs, width: int, show: Show) -> dict[str, Any]:
-    """PCA to the same width, and raw pixels. measures: of which some say something of these."""
-    splits, shape = subject.splits, subject.splits.train.shape
+    """PCA to the same width, and raw pixels. measures: of which some say something of these.
 
-    def row(
-        name: str, says: str, reference: Callable[[], Pixels | Components], **more: Any
-    ) -> dict[str, Any]:
-        here = beside(name, measures)
-        key = _key(splits, specs, subject.seed) | {"row": name} | more
-        if here:
-            key |= {"measures": here, "without": list(subject.without)}
+    Probes depend on the seed and are kept with it, all in one; each measure is kept by itself.
+    """
+    train = subject.splits.train
+    pca = _projected_row(
+        "pca", lambda: Components(train, width), {"width": width}, subject, specs, measures, show
+    )
+    raw = _projected_row("pixels", lambda: Pixels(train.shape), {}, subject, specs, measures, show)
+    return {"pca": pca, "pixels": raw}
 
-        def compute() -> dict[str, Any]:
-            show.note(f"scoring {says}")
-            made = reference()
-            scored = score(projected(made, splits), specs, subject.seed).scores
-            alike = replace(subject, method=frozen(made, shape), space="h", kept=None)
-            return scored | measured_scores(here, alike, show)
 
-        return {name: cached(key, compute)}
+def _projected_row(
+    row: str,
+    make: Callable[[], Pixels | Components],
+    about: dict[str, Any],
+    subject: Subject,
+    specs: Specs,
+    measures: Specs,
+    show: Show,
+) -> dict[str, Any]:
+    """about: what the row depends on beside the data."""
+    splits, seed, title = subject.splits, subject.seed, {"pca": "PCA", "pixels": "raw pixels"}[row]
+    probes = [spec for spec in specs if not needing("method", [spec])]
+    key: dict[str, Any] = {"revision": REVISION, "digest": splits.digest(), "row": row} | about
+    made = cache(make)
 
-    pca = row("pca", "PCA", lambda: Components(splits.train, width), width=width)
-    return pca | row("pixels", "raw pixels (kept for other runs on these data)", lambda: Pixels(shape))
+    def scored() -> dict[str, Any]:
+        show.note(f"scoring {title} (kept for other runs on these data)")
+        return score(projected(made(), splits), probes, seed).scores
+
+    def found(spec: dict[str, Any]) -> dict[str, Any]:
+        show.note(f"measuring {spec['name']} of {title}")
+        alike = Subject(given(made(), splits.train.shape), splits, "h", without=subject.without)
+        return measured(build_measures([spec]), alike)[spec["name"]]
+
+    scores = _kept(key | {"probes": probes, "seed": seed}, scored, probes, [])
+    without = {"without": list(subject.without)}
+    results = {
+        spec["name"]: _kept(key | without | {"measure": spec}, partial(found, spec), [], [spec])
+        for spec in beside(row, measures)
+    }
+    return scores | ({"measures": results} if results else {})
 
 
 def supervised_row(run: Run, splits: Splits, specs: Specs, space: str, show: Show) -> dict[str, Any]:
@@ -100,16 +122,25 @@ def supervised_row(run: Run, splits: Splits, specs: Specs, space: str, show: Sho
         twin = supervised_twin(run, splits, show).method
         features = features_of(partial(twin.represent, space=space), splits, run.device)
         scored = score(features, specs, seed).scores
-        tuned = tuned_scores(Subject(twin, splits, space, seed=seed), specs)
+        tuned = tuned_scores(Subject(twin, splits, space, seed=seed), specs, show)
         return {"space": space} | scored | tuned
 
     key = _key(splits, specs, seed) | {"row": "supervised", "space": space, "recipe": recipe.to_dict()}
-    return {"supervised": compute() if own_parts(recipe) else cached(key, compute)}
+    return {"supervised": compute() if own_parts(recipe) else _kept(key, compute, specs, [])}
 
 
 def _key(splits: Splits, specs: Specs, seed: int) -> dict[str, Any]:
     """What every reference row depends on."""
     return {"revision": REVISION, "digest": splits.digest(), "probes": specs, "seed": seed}
+
+
+def _kept(
+    key: dict[str, Any], compute: Callable[[], dict[str, Any]], probes: Specs, measures: Specs
+) -> dict[str, Any]:
+    """As `cached`; but what the user's own probes and measures find may change without their names."""
+    own = any(PROBES.foreign(spec["name"]) for spec in probes)
+    own = own or any(MEASURES.foreign(spec["name"]) for spec in measures)
+    return compute() if own else cached(key, compute)
 
 
 def untrained(run: Run, splits: Splits) -> Method:
@@ -127,12 +158,24 @@ def measured_scores(specs: Specs, subject: Subject, show: Show) -> dict[str, Any
     return {"measures": measured(build_measures(specs), subject)}
 
 
-def tuned_scores(subject: Subject, specs: Specs) -> dict[str, Any]:
-    """The probes that pass the images through the encoder, and may train it."""
+def tuned_scores(
+    subject: Subject, specs: Specs, show: Show, leave_out: Callable[[UserError], None] | None = None
+) -> dict[str, Any]:
+    """The probes that pass the images through the encoder, and may train it.
+
+    leave_out: is told why one has no answer; without it the `UserError` is raised.
+    """
     scores = {}
     for spec in needing("method", specs):
         started, device = time.perf_counter(), device_of(subject.method)
+        show.note(f"training {spec['name']}, through the encoder")
         probe = PROBES.build(spec)
-        outcome = probe(subject.method, subject.space, subject.splits, subject.seed, device=device)
+        try:
+            outcome = probe(subject.method, subject.space, subject.splits, subject.seed, device=device)
+        except UserError as error:
+            if leave_out is None:
+                raise
+            leave_out(error)
+            continue
         scores[spec["name"]] = as_score(outcome, time.perf_counter() - started)
     return scores
