@@ -262,7 +262,7 @@ def test_arrays_train_and_embed_as_they_are() -> None:
         trained = diabolo.fit(pixels[:, 0], "ae", epochs=1, settings=settings, out=out, quiet=True)
         assert trained.embed(pixels[:5, 0]).shape == (5, 32)
         np.testing.assert_array_equal(trained.embed(pixels[:5] / 255.0), trained.embed(pixels[:5]))
-        with pytest.raises(diabolo.UserError, match="pass them again"):
+        with pytest.raises(diabolo.UserError, match="give them again"):
             diabolo.evaluate(out, quiet=True)
 
 
@@ -480,7 +480,7 @@ def test_vectors_train_too(tmp_path: Path) -> None:
             "unknown recipe 'mancini-a': did you mean 'mancini-ae'?",
         ),
         (["fit", "digits"], "which method?"),
-        (["fit", "--resume"], "run is not a run folder"),
+        (["fit", "--resume"], "run: there is no such folder"),
         (["fit", "digits", "--method", "ae", "--set", "trainig.epochs=2"], "unknown key 'trainig'"),
         (["fit", "digits", "--method", "ae", "--set", "method.latnt=2"], "did you mean 'method.latent'?"),
         (["fit", "digits", "--method", "ae", "--epochs", "two"], "Invalid value for '--epochs'"),

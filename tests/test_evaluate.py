@@ -269,6 +269,15 @@ def test_any_object_is_scored_beside_pca_of_its_width_and_pixels() -> None:
     assert any("PCA to 6 dimensions" in line for line in scores["verdict"])
 
 
+def test_probes_and_measures_have_settings_where_they_are_given() -> None:
+    probes = ["linear", {"name": "knn", "k": 3}]
+    scores = diabolo.evaluate(Pixels(), data="digits", probes=probes, measures="style", quiet=True)["encoder"]
+    assert scores["knn"]["chosen"]["k"] == 3
+    assert {"linear", "knn", "measures"} <= scores.keys()
+    with pytest.raises(diabolo.UserError, match="unknown key 'probe.n'"):
+        diabolo.evaluate(Pixels(), data="digits", probes=[{"name": "knn", "n": 3}], quiet=True)
+
+
 def test_an_object_need_be_no_module_and_its_data_no_name() -> None:
     scores = diabolo.evaluate(Pixels(), data=load(Data(name="digits")), probes=["knn"], quiet=True)
     assert same(scores["encoder"], scores["pixels"])
@@ -376,6 +385,7 @@ def test_a_run_and_an_object_share_the_references_of_their_data(
     ("what", "options", "message"),
     [
         (Pixels(), {}, "Pixels: of which data"),
+        (Pixels, {"data": "digits"}, r"of type type: what is evaluated is a run"),
         (object(), {"data": "digits"}, r"of type object: what is evaluated is a run, features, a module"),
         (Pixels(), {"data": "digits", "space": "h"}, "space 'h' is one of a run's"),
         (Pixels(), {"data": "digit"}, "did you mean 'digits'"),
@@ -399,7 +409,7 @@ def test_what_cannot_be_evaluated_is_refused(what: Any, options: dict[str, Any],
             lambda x: x.flatten(1)[1:],
             r"must return features \[n, D\]: for a batch of 2 it returned \[1, 64\]",
         ),
-        (lambda x: None, r"must return an array \[n, D\], got NoneType"),
+        (lambda x: None, r"the encoder must return an array \[n, D\], got NoneType"),
         (lambda x: x.flatten(1) / 0, "rows are not finite"),
     ],
 )

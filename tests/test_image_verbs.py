@@ -13,6 +13,7 @@ from PIL import Image
 import diabolo
 from diabolo.cli import main
 from diabolo.data.images import Images, Splits
+from diabolo.data.readers import Parts
 from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.recipe import Data
@@ -63,7 +64,7 @@ def test_predictions_of_test_are_those_that_were_scored(ae, splits, tmp_path, pr
     arrays = diabolo.predict(ae, probe=probe, out=tmp_path)
     accuracy = ae.scores["encoder"][probe]["accuracy"]
     assert (arrays["predictions"] == splits.test.labels.numpy()).mean() == accuracy
-    assert f"test: {100 * accuracy:.1f} % of 360 labelled images are right" in capsys.readouterr().err
+    assert f"test: {100 * accuracy:.1f} % of 360 images of known class are right" in capsys.readouterr().err
     assert arrays["labels"].tolist() == splits.test.labels.tolist()
     assert arrays["classes"].tolist() == list(splits.test.classes)
     assert set(arrays["parts"]) == {"test"}
@@ -92,7 +93,10 @@ def test_predictions_of_any_images_do_not_read_their_labels(ae, splits, tmp_path
     for other in (replace(few, labels=(few.labels + 1) % 10), Images(few.pixels)):
         found = diabolo.predict(ae, other, out=tmp_path)
         np.testing.assert_array_equal(found["probabilities"], right["probabilities"])
-    assert "40 images: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    first = f"{found['classes'][found['predictions'][0]]} ({found['probabilities'][0].max():.2f})"
+    assert f"{found['names'][0]}: {first}" in said
+    assert "of 40 images: " in said
     whole = diabolo.predict(ae, out=tmp_path, quiet=True)
     np.testing.assert_allclose(right["probabilities"], whole["probabilities"][:40], atol=1e-5)
 
@@ -116,8 +120,10 @@ def test_labels_of_other_data_are_matched_by_the_names_of_their_classes(ae, spli
     assert 0 < sevens.sum() < 60
     np.testing.assert_array_equal(found["labels"], np.where(sevens, 7, -1))
     said = capsys.readouterr().err
-    assert "not classes of the run, their labels are not counted: eight (and 8 more)" in said
-    assert f"% of {sevens.sum()} labelled images are right" in said
+    assert "not classes of the run, they are not counted: eight, five, four, nine, nought and 4 more" in said
+    assert f"% of {sevens.sum()} images of known class are right" in said
+    rows = listed(tmp_path / "predict.csv")
+    assert [row["label"] for row in rows] == [name.partition("/")[0] for name in found["names"]]
 
 
 def test_of_the_runs_own_data_the_part_in_training_is_said(ae, splits, tmp_path, capsys):
@@ -130,8 +136,8 @@ def test_of_the_runs_own_data_the_part_in_training_is_said(ae, splits, tmp_path,
     assert right[arrays["parts"] == "test"].mean() == ae.scores["encoder"]["knn"]["accuracy"]
     said = capsys.readouterr().err
     on_train = 100 * right[arrays["parts"] == "train"].mean()
-    assert f"{on_train:.1f} % of 1,293 labelled images are right, on which the probe was fitted" in said
-    assert "labelled images are right, by which the probe was chosen" in said
+    assert f"{on_train:.1f} % of 1,293 images of known class are right, on which the probe was fitted" in said
+    assert "images of known class are right, by which the probe was chosen" in said
     assert {row["part"] for row in listed(tmp_path / "predict.csv")} == {"train", "validation", "test"}
 
 
@@ -170,6 +176,7 @@ def test_neighbours_are_the_literal_ones(ae, splits, tmp_path):
 
 
 def test_neighbours_of_one_photo_in_a_folder(ae, splits, tmp_path, capsys):
+    few = splits.test.take(torch.arange(5))
     folder = as_files(splits.test.take(torch.arange(30)), tmp_path / "photos", lambda i: f"p-{i:02}.png")
     asked = ["neighbours", str(ae.folder), str(folder / "p-17.png"), "--among", str(folder), "-k", "3"]
     assert main([*asked, "--out", str(tmp_path / "made")]) == 0
@@ -178,7 +185,10 @@ def test_neighbours_of_one_photo_in_a_folder(ae, splits, tmp_path, capsys):
     assert [row["rank"] for row in rows] == ["1", "2", "3"]
     assert len({row["neighbour"] for row in rows}) == 3
     assert main([*asked[:-1], "31", "--out", str(tmp_path / "made")]) == 2
-    assert "31 neighbours are asked for, and there are 30 images to look among" in capsys.readouterr().err
+    assert "k is 31, and there are only 30 images to look among" in capsys.readouterr().err
+    assert (
+        len(diabolo.neighbours(ae, few, among=few, out=tmp_path / "made", quiet=True)["neighbours"][0]) == 5
+    )
     assert (
         main(["predict", str(ae.folder), str(folder), "--probe", "knn", "--out", str(tmp_path / "made")]) == 0
     )
@@ -191,11 +201,66 @@ def test_duplicates_and_anomalies_are_listed_too(ae, splits, tmp_path):
     assert len(rows) == len(found["pairs"]) >= 12
     for row, (one, other) in zip(rows, found["pairs"], strict=True):
         assert [row["name"], row["other"]] == found["names"][[one, other]].tolist()
-        assert [row["part"], row["its part"]] == found["parts"][[one, other]].tolist()
+        assert [row["part"], row["other_part"]] == found["parts"][[one, other]].tolist()
+        close = float(row["cosine"]) >= found["above"]
+        assert row["group"] == (str(found["groups"][one]) if close else "")
     scores = diabolo.anomalies(ae, out=tmp_path, quiet=True)
     rows = listed(tmp_path / "anomalies.csv")
     assert [row["name"] for row in rows] == scores["names"].tolist()
-    assert [row["class"] for row in rows] == [splits.test.classes[i] for i in splits.test.labels]
+    assert [row["label"] for row in rows] == [splits.test.classes[i] for i in splits.test.labels]
     np.testing.assert_allclose(
         [float(row["reconstruction"]) for row in rows], scores["reconstruction"], rtol=1e-4
     )
+
+
+def test_a_name_that_is_no_text_is_written_in_the_list(ae, splits, tmp_path):
+    few = replace(splits.test.take(torch.arange(2)), names=("a,\udcff.png", 'b "\n".png'))
+    diabolo.neighbours(ae, few, k=1, out=tmp_path, quiet=True)
+    assert [row["name"] for row in listed(tmp_path / "neighbours.csv")] == ["a,\\udcff.png", 'b "\n".png']
+
+
+def test_arrays_are_looked_at_as_they_are(ae, splits, tmp_path):
+    """In every layout that `fit` takes, and named after what they are."""
+    few = splits.test.take(torch.arange(6))
+    expected = diabolo.predict(ae, few, out=tmp_path, quiet=True)["probabilities"]
+    for array in (few.pixels, few.pixels[:, 0].numpy(), few.pixels.numpy()):
+        found = diabolo.predict(ae, array, out=tmp_path, quiet=True)
+        np.testing.assert_array_equal(found["probabilities"], expected)
+    np.testing.assert_array_equal(diabolo.embed(ae, few.pixels.numpy(), quiet=True), ae.embed(few))
+    assert (
+        diabolo.neighbours(ae, few.pixels, k=1, among=few.pixels, out=tmp_path, quiet=True)["cosines"] > 0.999
+    ).all()
+    assert len(diabolo.anomalies(ae, few.pixels.numpy(), out=tmp_path, quiet=True)["names"]) == 6
+    np.save(tmp_path / "mine.npy", few.pixels[:, 0].numpy())
+    found = diabolo.neighbours(ae, tmp_path / "mine.npy", k=1, out=tmp_path, quiet=True)
+    assert found["names"].tolist() == [f"mine/train/{i}" for i in range(6)]
+    assert found["among_names"][0].startswith("train/")
+
+
+def test_a_run_on_arrays_knows_its_data_while_it_is_at_hand(splits, tmp_path):
+    whole = Parts(splits.train, splits.validation, splits.test).together()
+    images = Images(whole.pixels[:], whole.labels)
+    settings = {
+        "encoder": {"name": "mlp", "widths": [32]},
+        "evaluation.live": 0,
+        "evaluation.probes": ["knn"],
+    }
+    run = diabolo.fit(images, "ae", epochs=2, out=tmp_path / "run", settings=settings, quiet=True)
+    own = diabolo.predict(run, probe="knn", quiet=True)
+    accuracy = run.scores["encoder"]["knn"]["accuracy"]
+    assert (own["predictions"] == own["labels"]).mean() == accuracy
+    new = diabolo.predict(run, images.pixels[:20].numpy(), probe="knn", quiet=True)
+
+    opened = diabolo.Run.open(run.folder)
+    with pytest.raises(
+        UserError, match=r"was trained on arrays: give them again, as Run.open\(folder, data=…\)"
+    ):
+        diabolo.predict(opened, images.pixels[:20], quiet=True)
+    opened = diabolo.Run.open(run.folder, data=images)
+    again = diabolo.predict(opened, images.pixels[:20], probe="knn", quiet=True)
+    np.testing.assert_array_equal(again["predictions"], new["predictions"])
+    assert diabolo.evaluate(opened, quiet=True)["encoder"]["knn"]["accuracy"] == accuracy
+    assert diabolo.evaluate(run.folder, data=images, quiet=True)["encoder"]["knn"]["accuracy"] == accuracy
+    for other in (images.take(torch.arange(1000)), images.pixels[:].numpy()):  # fewer, and without labels
+        with pytest.raises(UserError, match="these data are not what the run was trained on"):
+            diabolo.Run.open(run.folder, data=other)

@@ -299,7 +299,7 @@ def neighbours(
         str | None,
         typer.Option(help="Where to look: a data set's name or a path; by default the run's train images."),
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="How many for each image.")] = 8,
+    k: Annotated[int | None, typer.Option("-k", help="How many for each image: 8, or all there are.")] = None,
     space: Space = None,
     out: Folder = None,
 ) -> None:

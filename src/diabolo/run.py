@@ -29,7 +29,8 @@ from torch import nn
 from tqdm import tqdm
 
 from diabolo.data.arrays import to_pixels
-from diabolo.data.images import Images
+from diabolo.data.images import Images, Splits
+from diabolo.data.splits import AtHand, splits_from
 from diabolo.errors import UserError
 from diabolo.evaluation.features import extract
 from diabolo.evaluation.suite import read_scores
@@ -50,10 +51,11 @@ class TakenError(UserError):
 
 @dataclass(frozen=True)
 class Own:
-    """What the user brought as objects, which no file can hold."""
+    """What the user brought as objects, which no file can hold. splits: what the run was trained on."""
 
     encoder: nn.Module | None = None
     transforms: Sequence[View] | None = None
+    splits: Splits | None = None
 
 
 NOTHING = Own()
@@ -88,22 +90,34 @@ class Run:
 
     @classmethod
     def open(
-        cls, folder: str | Path, encoder: nn.Module | None = None, transforms: Sequence[View] | None = None
+        cls,
+        folder: str | Path,
+        encoder: nn.Module | None = None,
+        transforms: Sequence[View] | None = None,
+        data: AtHand | None = None,
     ) -> Run:
-        """Open a run folder. encoder, transforms: the user's own, where the run was trained with them."""
+        """Open a run folder. encoder, transforms, data: the user's own, where the run was trained with them.
+
+        Raises `UserError` where there is no run, or the data are others than it was trained on.
+        """
         folder = Path(folder)
+        if not folder.is_dir():
+            raise UserError(f"{folder}: there is no such folder")
         if not (folder / "recipe.yaml").is_file():
             raise UserError(f"{folder} is not a run folder: it has no recipe.yaml")
         recipe = from_yaml((folder / "recipe.yaml").read_text("utf-8"), str(folder / "recipe.yaml"))
         try:
-            data = json.loads((folder / "data.json").read_text("utf-8"))
-            newer = data.pop("format_version") > FORMAT_VERSION
-            facts = facts_from(data)
+            known = json.loads((folder / "data.json").read_text("utf-8"))
+            newer = known.pop("format_version") > FORMAT_VERSION
+            facts = facts_from(known)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             raise UserError(f"{folder / 'data.json'} is missing or damaged") from None
         if newer:
             raise UserError(f"{folder} was written by a newer diabolo: upgrade to read it")
-        return cls(folder, recipe, facts, Own(encoder, transforms))
+        splits = None if data is None else splits_from(data, recipe.data)
+        if splits is not None and splits.digest() != facts.digest:
+            raise UserError(f"{folder}: these data are not what the run was trained on")
+        return cls(folder, recipe, facts, Own(encoder, transforms, splits))
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -138,7 +138,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run_is_not_resumed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nosuch is not a run folder"):
+    with pytest.raises(UserError, match="nosuch: there is no such folder"):
         fit(out=tmp_path / "nosuch", resume=True, quiet=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,10 +41,10 @@ class Images:
     def __post_init__(self) -> None:
         kind = (self.pixels.dtype, self.pixels.ndim)
         if kind not in ((torch.uint8, 4), (torch.float32, 2)):
-            raise UserError(
-                f"images are uint8 [N, C, H, W], or float32 vectors [N, F]; got {str(kind[0])[6:]} "
-                f"{list(self.pixels.shape)}"
-            )
+            got = f"{str(kind[0]).removeprefix('torch.')} {list(self.pixels.shape)}"
+            if isinstance(self.pixels, np.ndarray):
+                got = f"a NumPy array, {got}: torch.from_numpy makes a tensor of it"
+            raise UserError(f"images are tensors, uint8 [N, C, H, W] or float32 vectors [N, F]; got {got}")
         self._name_columns("attributes", "attribute_names", torch.int8, "int8 [{}, A] of 0 and 1")
         self._name_columns("quantities", "quantity_names", torch.float64, "float64 [{}, Q]")
         if self.labels is None:

@@ -67,10 +67,14 @@ class Parts:
         }
         return {name: part for name, part in found.items() if part is not None}
 
-    def named(self) -> Parts:
-        """The same; what has no name gets that of its part and its row there, such as train/3."""
+    def named(self, data: str = "") -> Parts:
+        """The same; what has no name gets that of its part and its row there, such as train/3.
+
+        data: what the data are called, to stand before it.
+        """
+        before = f"{data}/" if data else ""
         parts = {
-            name: part if part.names else replace(part, names=_rows(name, len(part)))
+            name: part if part.names else replace(part, names=_rows(before + name, len(part)))
             for name, part in self.present().items()
         }
         return Parts(**parts, notes=self.notes)

@@ -3,15 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from diabolo.data.arrays import to_pixels
 from diabolo.data.catalog import CATALOG, DATASETS
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts, read
 from diabolo.errors import UserError, unknown
 from diabolo.recipe import Data
 from diabolo.seeds import generator
+
+AtHand = Splits | Images | np.ndarray | Tensor  # data that are no name and no path
 
 
 def load(data: Data) -> Splits:
@@ -41,6 +45,14 @@ def read_parts(data: Data) -> Parts:
             raise UserError(f"{data.name}: there is no such file or folder")
         raise UserError(f"{unknown('data set', data.name, CATALOG)} (there is no such path either)")
     return read(path, size=data.size, colour=data.colour, strict=data.strict, resident=data.resident)
+
+
+def splits_from(data: AtHand, settings: Data) -> Splits:
+    """What a user has at hand, as splits: `Images`, or an array as `to_pixels` takes it, are cut."""
+    if isinstance(data, Splits):
+        return data
+    images = data if isinstance(data, Images) else Images(to_pixels(data, "data", resident=settings.resident))
+    return split(Parts(images), settings)
 
 
 def split(parts: Parts, data: Data) -> Splits:

@@ -52,7 +52,7 @@ class Network(nn.Module):
             shape = "×".join(map(str, x.shape[1:]))
             raise UserError(f"examples of {shape} do not pass: {str(error).splitlines()[0]}") from error
         if not isinstance(z, Tensor | np.ndarray):
-            raise UserError(f"features: represent must return an array [n, D], got {type(z).__name__}")
+            raise UserError(f"features: the encoder must return an array [n, D], got {type(z).__name__}")
         z = torch.as_tensor(z).to(x.device, torch.float32)
         # What is made in inference mode inside `represent` cannot be learned from outside of it.
         return z.clone() if z.is_inference() and not torch.is_inference_mode_enabled() else z

@@ -78,7 +78,7 @@ def anomalies(
 
 
 def _list(arrays: Arrays, scores: dict[str, Array]) -> Iterator[tuple[Any, ...]]:
-    yield "name", "class", *scores
+    yield "name", "label", *scores
     for name, label, *row in zip(arrays["names"], arrays["labels"], *scores.values(), strict=True):
         yield name, arrays["classes"][label] if label >= 0 else "", *(f"{score:.6g}" for score in row)
 

@@ -58,9 +58,10 @@ def duplicates(
 
 def _list(arrays: Arrays) -> Iterator[tuple[Any, ...]]:
     names, parts = arrays["names"], arrays["parts"]
-    yield "name", "part", "other", "its part", "cosine"
+    yield "name", "part", "other", "other_part", "cosine", "group"
     for (one, other), cosine in zip(arrays["pairs"], arrays["cosines"], strict=True):
-        yield names[one], parts[one], names[other], parts[other], f"{cosine:.6f}"
+        group = arrays["groups"][one] if cosine >= arrays["above"] else ""
+        yield names[one], parts[one], names[other], parts[other], f"{cosine:.6f}", group
 
 
 def _tell(found: Duplicates, names: Array, part_of: Array, show: Show) -> None:
@@ -79,10 +80,17 @@ def _tell(found: Duplicates, names: Array, part_of: Array, show: Show) -> None:
 
 
 def _picture(found: Duplicates, images: Images, part_of: Array) -> Figure:
-    """The groups with the most alike images, or where there is none the most alike pairs."""
+    """The groups of the most alike images, or where there is none the most alike pairs, and their cosines."""
     rows = found.members()[:LISTED] or list(found.pairs[:LISTED])
     shown = [images.take(torch.from_numpy(members[:SHOWN])).floats().numpy() for members in rows]
-    return grid(shown, [_joined(part_of[members]) for members in rows])
+    most = [
+        max(cosine for pair, cosine in zip(found.pairs, found.cosines, strict=True) if pair[0] in members)
+        for members in rows
+    ]
+    return grid(
+        shown,
+        [f"{cosine:.4f}, {_joined(part_of[members])}" for cosine, members in zip(most, rows, strict=True)],
+    )
 
 
 def _joined(parts: Array) -> str:

@@ -7,24 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from diabolo.allocator import spare_page_faults
-from diabolo.data.images import Images
-from diabolo.data.readers import Parts
 from diabolo.errors import UserError
 from diabolo.files import check_file, write_arrays
 from diabolo.run import Run
 from diabolo.verbs.console import Show
-from diabolo.verbs.reading import opened, origins_of, parts_like
+from diabolo.verbs.reading import Looked, opened, origins_of, parts_of
 
 
 def embed(
     run: str | Path | Run,
-    data: str | Path | Images,
+    data: Looked,
     *,
     out: str | Path | None = None,
     space: str | None = None,
     quiet: bool = False,
 ) -> np.ndarray:
-    """Embed every image of a data set, train first: float32 [N, D].
+    """Embed every image of a data set, or of all the run's own, train first: float32 [N, D].
 
     out: an `.npz` to write, with `features` [N, D], `labels` [N] (−1 where there is none), `names` [N] and
     `parts` [N], such as test (of the run's own data, what it held out), `classes`, and where there are any
@@ -38,7 +36,7 @@ def embed(
         raise UserError(f"{out}: the output is an array file: name it with .npz")
     if out is not None:
         check_file(Path(out))
-    parts = Parts(data) if isinstance(data, Images) else parts_like(run, data, show)
+    parts = parts_of(run, data, show)
     images = parts.together()
     features = run.embed(images, space)
     if out is not None:

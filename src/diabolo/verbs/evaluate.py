@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -12,14 +12,16 @@ from typing import Any
 from torch import nn
 
 from diabolo.allocator import spare_page_faults
+from diabolo.components import Table
 from diabolo.data.images import Splits
+from diabolo.data.splits import AtHand, splits_from
 from diabolo.errors import UserError
 from diabolo.evaluation.encoders import Encoder
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
 from diabolo.evaluation.geometry import active_units
 from diabolo.evaluation.measures import Subject
 from diabolo.evaluation.suite import embedding, score, write_scores
-from diabolo.evaluation.suites import Suite, applicable, read_suite
+from diabolo.evaluation.suites import Spec, Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
 from diabolo.files import check_file
 from diabolo.methods.autoencoder import Autoencoder
@@ -50,10 +52,10 @@ Draw = Callable[[Path], Path]  # writes the page of some scores: an .html file, 
 def evaluate(
     what: str | Path | Run | Features | Encoder | nn.Module,
     *,
-    data: str | Path | Splits | None = None,
+    data: str | Path | AtHand | None = None,
     suite: str | Path | None = None,
-    probes: Sequence[str] | None = None,
-    measures: Sequence[str] | None = None,
+    probes: Sequence[str | Mapping[str, Any]] | None = None,
+    measures: Sequence[str | Mapping[str, Any]] | None = None,
     space: str | None = None,
     supervised: bool = False,
     out: str | Path | None = None,
@@ -65,10 +67,11 @@ def evaluate(
     what: a run or its folder; features, or an `.npz` of them (see `load_features`); "timm:" and the name of a
     model; or a module, or any object with `represent`, from examples [n, C, H, W] in [0, 1] to [n, D] (see
     `Encoder`).
-    data: what a model or an object represents, by name, path or as `Splits`. Of a run that was trained on
-    arrays, its splits.
+    data: what a model or an object represents, by name, path, as `Splits`, `Images` or an array. Of a run
+    that was trained on arrays, these.
     suite: of `diabolo suites`, or a YAML file; what of it does not apply is left out, with a line that says
-    so. probes, measures: by name, in place of a suite; what does not apply is refused.
+    so. probes, measures: in place of a suite, each by its name or with settings, as {"name": "knn", "k": 5};
+    what does not apply is refused.
     A run is scored as its recipe says, which renews its `scores.json` and `report.html`. With a suite, with
     probes or measures (with the recipe's settings where it names them), in another `space` ("h", "z",
     "map"), or with `supervised`, which trains the same encoder with labels to stand beside it, its folder is
@@ -106,7 +109,7 @@ def evaluate(
 
 def _of_run(
     run: Run,
-    data: str | Path | Splits | None,
+    data: str | Path | AtHand | None,
     chosen: Suite | None,
     space: str | None,
     supervised: bool,
@@ -118,7 +121,8 @@ def _of_run(
             f"{run.folder} is scored on the data it was trained on: leave --data out, or evaluate what "
             "'diabolo embed' makes of other data"
         )
-    splits, settings = trained_on(run, data), run.recipe.evaluation
+    given = None if data is None else splits_from(data, run.recipe.data)
+    splits, settings = trained_on(run, given), run.recipe.evaluation
     if chosen is None and space is None and not supervised:
         with run.lock():
             return score_run(run, splits, show)
@@ -214,8 +218,8 @@ def _trained(run: Run, splits: Splits, space: str | None = None) -> Subject:
 
 def _chosen(
     suite: str | Path | None,
-    probes: Sequence[str] | None,
-    measures: Sequence[str] | None,
+    probes: Sequence[str | Mapping[str, Any]] | None,
+    measures: Sequence[str | Mapping[str, Any]] | None,
     settings: Evaluation,
 ) -> Suite | None:
     """What the user asks to be scored by: by name as the settings have it, else with defaults."""
@@ -223,10 +227,18 @@ def _chosen(
         return read_suite(str(suite))
     if probes is None and measures is None:
         return None
-    own = [{spec["name"]: spec for spec in specs or ()} for specs in (settings.probes, settings.measures)]
+
+    def named(wanted: Any, table: Table, own: Sequence[Spec] | None) -> list[Spec]:
+        known = {spec["name"]: spec for spec in own or ()}
+        wanted = [wanted] if isinstance(wanted, str | Mapping) else wanted or ()
+        return [
+            known[spec] if isinstance(spec, str) and spec in known else table.complete(spec, table.kind)
+            for spec in wanted
+        ]
+
     return Suite(
-        probes=[own[0].get(name) or PROBES.complete(name, "probe") for name in probes or ()],
-        measures=[own[1].get(name) or MEASURES.complete(name, "measure") for name in measures or ()],
+        probes=named(probes, PROBES, settings.probes),
+        measures=named(measures, MEASURES, settings.measures),
     )
 
 

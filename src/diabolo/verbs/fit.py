@@ -11,7 +11,6 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -19,17 +18,15 @@ from torch import nn
 
 from diabolo.allocator import spare_page_faults
 from diabolo.components import CUSTOM
-from diabolo.data.arrays import to_pixels
-from diabolo.data.images import Images, Splits
-from diabolo.data.readers import Parts
-from diabolo.data.splits import load, split
+from diabolo.data.images import Splits
+from diabolo.data.splits import AtHand, load, splits_from
 from diabolo.distributed import alone, missing_others, world_size
 from diabolo.errors import Interrupted, UserError, blaming_settings
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.memory import TO_SCORE, TO_TRAIN, enough
 from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.precision import flushed_denormals
-from diabolo.recipe import Data, Recipe, complete_for, compose, difference, read_recipe
+from diabolo.recipe import Recipe, complete_for, compose, difference, read_recipe
 from diabolo.run import Own, Run, TakenError
 from diabolo.training.precision_trial import faster, step_times
 from diabolo.verbs.console import Show
@@ -39,13 +36,12 @@ from diabolo.verbs.sitting import Watch, train_run, warm_start
 from diabolo.views.base import View
 
 T = TypeVar("T")
-DATA = (str, Path, Images, Splits, np.ndarray, torch.Tensor)  # what can be fitted on
 Begun = tuple[Path, str, Facts]  # the folder of a run, its precision, and what it knows of its data
 
 
 @flushed_denormals()
 def fit(
-    data: str | Path | Images | Splits | np.ndarray | torch.Tensor | None = None,
+    data: str | Path | AtHand | None = None,
     method: str | None = None,
     *,
     recipe: str | Path | Mapping[str, Any] | None = None,
@@ -80,7 +76,7 @@ def fit(
     show = Show(quiet)
     if resume and out is not None and data is method is recipe is None:
         Run.open(out)  # which says so where it is none
-    if data is not None and not isinstance(data, DATA):
+    if data is not None and not isinstance(data, str | Path | AtHand):
         raise UserError(
             f"data: of type {type(data).__name__}: give a name, a path, an array, Splits, or "
             "Images(pixels, labels)"
@@ -105,7 +101,10 @@ def fit(
         raise UserError("training.compile=graphs is for one process: set training.compile=true")
     spare_page_faults(fabric.device)
     show.console.quiet = quiet or not fabric.is_global_zero
-    splits = _splits(data, composed.data)
+    if data is None and composed.data.name == CUSTOM:
+        raise UserError("the run was trained on arrays: pass them again, as data=…")
+    own_data = isinstance(data, AtHand)
+    splits = splits_from(data, composed.data) if isinstance(data, AtHand) else load(composed.data)
     for note in splits.notes:
         show.note(note)
     with blaming_settings():
@@ -115,7 +114,7 @@ def fit(
     )
     if composed.training.precision == "auto":
         composed = _in_precision(composed, precision)
-    run = Run(folder, composed, facts, own)
+    run = Run(folder, composed, facts, replace(own, splits=splits) if own_data else own)
     run.device = fabric.device
     show.note(f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {folder}")
     with missing_others(), ExitStack() as stack:
@@ -149,16 +148,6 @@ def _launched(accelerator: str, devices: int) -> Fabric:
             f"--accelerator {accelerator} --devices {devices}: {str(error).splitlines()[0]}"
         ) from None
     return fabric
-
-
-def _splits(data: Any, settings: Data) -> Splits:
-    if isinstance(data, Splits):
-        return data
-    if data is None and settings.name == CUSTOM:
-        raise UserError("the run was trained on arrays: pass them again, as data=…")
-    if isinstance(data, np.ndarray | torch.Tensor):
-        data = Images(to_pixels(data, "data", resident=settings.resident))
-    return split(Parts(data), settings) if isinstance(data, Images) else load(settings)
 
 
 def _once(fabric: Fabric, choose: Callable[[], T]) -> T:

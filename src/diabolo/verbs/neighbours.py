@@ -21,6 +21,7 @@ from diabolo.verbs.gallery import spread
 from diabolo.verbs.pictures import Arrays, at_least, folder_for, pictured, write
 from diabolo.verbs.reading import Looked, images_of, opened, parts_of, splits_of
 
+USUAL = 8  # neighbours of an image
 SHOWN = 12  # images in the picture
 ACROSS = 10  # neighbours of each there, at most
 NAMED = 5  # images named on the terminal, each with its nearest
@@ -31,7 +32,7 @@ def neighbours(
     data: Looked = None,
     *,
     among: Looked = None,
-    k: int = 8,
+    k: int | None = None,
     space: str | None = None,
     out: str | Path | None = None,
     quiet: bool = False,
@@ -40,20 +41,21 @@ def neighbours(
 
     data: the images to find others for; by default the run's own test images (see `images_of`). among: where
     to look, all parts of it; by default the run's train images. An image that is there itself is its own
-    nearest. space: "h", "z" or "map"; by default the one it was scored in.
+    nearest. k: by default 8, or as many as there are. space: "h", "z" or "map"; by default the one it was
+    scored in.
 
     Arrays: `neighbours` [N, k], positions among those looked through, nearest first, and their `cosines`;
     `names` [N] and `among_names` [M].
     """
-    at_least(1, k=k)
+    if k is not None:
+        at_least(1, k=k)
     run, show = opened(run), Show(quiet)
     folder = folder_for(run, out)
     images = images_of(run, data, show)
     others = (Parts(splits_of(run, data).train) if among is None else parts_of(run, among, show)).together()
+    k = min(USUAL, len(others)) if k is None else k
     if k > len(others):
-        raise UserError(
-            f"k: {k} neighbours are asked for, and there are {len(others):,} images to look among"
-        )
+        raise UserError(f"k is {k}, and there are only {len(others):,} images to look among")
     distances, found = nearest(run.embed(others, space), run.embed(images, space), k, "cosine")
     names, among_names = np.array(images.names), np.array(others.names)
     arrays: Arrays = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
-from diabolo.data.images import Splits
-from diabolo.data.splits import load
+from diabolo.components import CUSTOM
+from diabolo.data.splits import AtHand, load, splits_from
 from diabolo.errors import UserError
 from diabolo.evaluation.encoders import Encoder, given
 from diabolo.evaluation.feature_files import load_features
@@ -36,15 +36,15 @@ class Outside:
 
 
 def from_outside(
-    what: str | Path | Features | Encoder | nn.Module, data: str | Path | Splits | None, show: Show
+    what: str | Path | Features | Encoder | nn.Module, data: str | Path | AtHand | None, show: Show
 ) -> Outside:
     """What the user names or brings; `data` are what a model or an object is to represent."""
     if isinstance(what, str) and what.startswith(TIMM):
         model = what.removeprefix(TIMM)
         return _made_of(data, lambda shape: TimmFeatures(shape, model).to(default_device()), model, show)
-    if isinstance(what, Encoder | nn.Module):
+    if isinstance(what, Encoder | nn.Module) and not isinstance(what, type):
         return _made_of(data, lambda shape: what, type(what).__name__, show)
-    if not isinstance(what, str | Path | Features):
+    if not isinstance(what, str | Path | Features) or isinstance(what, type):
         raise UserError(
             f"of type {type(what).__name__}: what is evaluated is a run, features, a module, or an object "
             "with represent(x)"
@@ -59,7 +59,7 @@ def from_outside(
 
 
 def _made_of(
-    data: str | Path | Splits | None,
+    data: str | Path | AtHand | None,
     encoder: Callable[[tuple[int, ...]], Encoder | nn.Module],
     name: str,
     show: Show,
@@ -67,10 +67,12 @@ def _made_of(
     """What an encoder makes of the data. encoder: for the shape of an example."""
     if data is None:
         raise UserError(f"{name}: of which data? name a data set or a path with --data, or data=…")
-    splits = data if isinstance(data, Splits) else load(Data(name=str(data)))
+    title, settings = name, Data(name=CUSTOM)
+    if isinstance(data, str | Path):
+        title, settings = f"{name} on {Path(data).name}", Data(name=str(data))
+    splits = load(settings) if isinstance(data, str | Path) else splits_from(data, settings)
     for note in splits.notes:
         show.note(note)
-    title = name if isinstance(data, Splits) else f"{name} on {Path(data).name}"
     shape = splits.train.shape
     method = given(encoder(shape), shape)
 

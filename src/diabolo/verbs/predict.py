@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 
 from diabolo.data.images import Images, Splits
-from diabolo.errors import UserError, several
+from diabolo.errors import UserError
 from diabolo.evaluation.features import features_of, probe_images, targets_of
 from diabolo.evaluation.suite import needing
 from diabolo.generation import Array
@@ -27,7 +27,8 @@ from diabolo.verbs.pictures import Arrays, folder_for, pictured, write
 from diabolo.verbs.reading import Looked, images_of, opened, own_origins, parts_of, splits_of
 
 ACROSS = 12  # images of a class in the picture
-NAMED = 5  # surest mistakes, and most common classes, named on the terminal
+NAMED = 5  # of images, and of classes, on the terminal
+CLASSIFY = "linear, mlp, knn, few-shot, gmm and kmeans do"
 
 
 def predict(
@@ -72,11 +73,13 @@ def predict(
         arrays["probabilities"] = probabilities.astype(np.float32)
     if parts is not None:
         arrays["parts"] = parts
-    if images.labels is not None and (strange := sorted({*images.classes} - {*classes})):
-        show.note(f"not classes of the run, their labels are not counted: {several(strange)}")
+    own = _own_labels(images)
+    if strange := sorted({*own} - {*classes, ""}):
+        more = f" and {len(strange) - NAMED} more" if len(strange) > NAMED else ""
+        show.note(f"not classes of the run, they are not counted: {', '.join(strange[:NAMED])}{more}")
     _tell(arrays, show)
     picture = _picture(arrays, images) if pictured(run) else None
-    return write(folder, "predict", arrays, picture, show, _list(arrays))
+    return write(folder, "predict", arrays, picture, show, _list(arrays, own))
 
 
 def _spec(run: Run, probe: str) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def _spec(run: Run, probe: str) -> dict[str, Any]:
     own = {spec["name"]: spec for spec in run.recipe.evaluation.probes or ()}
     spec = own.get(probe) or PROBES.complete(probe, "probe")
     if not needing("features", [spec]):
-        raise UserError(f"probe '{probe}' does not read classes from features alone: linear, mlp and knn do")
+        raise UserError(f"probe '{probe}' does not read classes from features alone: {CLASSIFY}")
     return spec
 
 
@@ -106,7 +109,7 @@ def _classified(
     unread = replace(features.test, labels=np.full(len(images), -1))
     outcome = PROBES.build(spec)(replace(features, test=unread), run.recipe.seed)
     if outcome.predictions is None:
-        raise UserError(f"probe '{spec['name']}' gives no class: linear, mlp and knn do")
+        raise UserError(f"probe '{spec['name']}' gives no class: {CLASSIFY}")
     return outcome.predictions, outcome.probabilities, features.classes
 
 
@@ -123,8 +126,13 @@ def _tell(arrays: Arrays, show: Show) -> None:
     predictions, labels, classes = arrays["predictions"], arrays["labels"], arrays["classes"]
     known = labels >= 0
     if not known.any():
+        for i in range(min(NAMED, len(labels))):
+            show.note(f"{arrays['names'][i]}: {_said(arrays, i)}")
         counts = Counter(classes[predictions[predictions >= 0]].tolist()).most_common(NAMED)
-        show.note(f"{len(labels):,} images: {', '.join(f'{count:,} of {name}' for name, count in counts)}")
+        if len(labels) > NAMED:
+            show.note(
+                f"of {len(labels):,} images: {', '.join(f'{count:,} {name}' for name, count in counts)}"
+            )
         return
     parts = arrays.get("parts", np.full(len(labels), ""))
     for part in dict.fromkeys(parts[known].tolist()):
@@ -132,14 +140,19 @@ def _tell(arrays: Arrays, show: Show) -> None:
         right = 100 * (predictions[here] == labels[here]).mean()
         fitted = {"": "", "test": "", "validation": ", by which the probe was chosen"}
         says = fitted.get(part, ", on which the probe was fitted")
-        show.note(
-            f"{f'{part}: ' if part else ''}{right:.1f} % of {here.sum():,} labelled images are right{says}"
-        )
+        where = f"{part}: " if part else ""
+        show.note(f"{where}{right:.1f} % of {here.sum():,} images of known class are right{says}")
     wrong = np.flatnonzero(known & (predictions != labels) & (predictions >= 0))
     sure = _sureness(arrays)
     for i in wrong[np.argsort(-sure[wrong], kind="stable")][:NAMED]:
-        probability = "" if np.isnan(sure[i]) else f" ({sure[i]:.2f})"
-        show.note(f"{arrays['names'][i]}: {classes[labels[i]]} → {classes[predictions[i]]}{probability}")
+        show.note(f"{arrays['names'][i]}: {classes[labels[i]]} → {_said(arrays, i)}")
+
+
+def _said(arrays: Arrays, i: int) -> str:
+    """The prediction for an image, and its probability."""
+    label, probabilities = arrays["predictions"][i], arrays.get("probabilities")
+    name = arrays["classes"][label] if label >= 0 else "no class"
+    return name if probabilities is None else f"{name} ({probabilities[i, label]:.2f})"
 
 
 def _sureness(arrays: Arrays) -> Array:
@@ -154,17 +167,24 @@ def _picture(arrays: Arrays, images: Images) -> Figure:
     """A row for each class: the images that are surest to be of it."""
     predictions, sure = arrays["predictions"], _sureness(arrays)
     order = np.argsort(-sure, kind="stable")
-    rows = {}
+    rows, names = [], []
     for label, name in enumerate(arrays["classes"].tolist()):
         if len(members := order[predictions[order] == label][:ACROSS]):
-            rows[short(name)] = images.floats(torch.from_numpy(members)).numpy()
-    return grid(list(rows.values()), list(rows))
+            rows.append(images.floats(torch.from_numpy(members)).numpy())
+            names.append(short(name))
+    return grid(rows, names)
 
 
-def _list(arrays: Arrays) -> Iterator[tuple[Any, ...]]:
-    names = [*arrays["classes"].tolist(), ""]  # the last for −1
+def _own_labels(images: Images) -> list[str]:
+    """What each image is called by its own data, "" where it has no label."""
+    names = [*images.classes, ""]  # the last for −1
+    return [""] * len(images) if images.labels is None else [names[i] for i in images.labels.tolist()]
+
+
+def _list(arrays: Arrays, own: list[str]) -> Iterator[tuple[Any, ...]]:
+    names = [*arrays["classes"].tolist(), ""]
     more = {"part": arrays["parts"]} if "parts" in arrays else {}
     yield "name", "prediction", "probability", "label", *more
-    columns = (arrays["names"], arrays["predictions"], _sureness(arrays), arrays["labels"], *more.values())
+    columns = (arrays["names"], arrays["predictions"], _sureness(arrays), own, *more.values())
     for name, found, sure, label, *rest in zip(*columns, strict=True):
-        yield name, names[found], "" if np.isnan(sure) else f"{sure:.4f}", names[label], *rest
+        yield name, names[found], "" if np.isnan(sure) else f"{sure:.4f}", label, *rest

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from diabolo.components import CUSTOM
+from diabolo.data.arrays import to_pixels
 from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
@@ -24,7 +26,8 @@ from diabolo.verbs.console import Show
 from diabolo.views.pipeline import views_at_hand
 
 DECODER = "decoder.safetensors"  # in a run folder: trained for a method without one
-Looked = str | Path | Images | Splits | None
+Array = NDArray[Any] | torch.Tensor
+Looked = str | Path | Images | Splits | Array | None
 
 
 def opened(run: str | Path | Run) -> Run:
@@ -40,8 +43,10 @@ def splits_of(run: Run, data: Looked = None) -> Splits:
     if isinstance(data, Splits):
         return data
     name = run.recipe.data.name
+    if run.own.splits is not None:
+        return run.own.splits
     if name == CUSTOM:
-        raise UserError(f"{run.folder} was trained on arrays: pass them again, as data=Splits(…)")
+        raise UserError(f"{run.folder} was trained on arrays: give them again, as Run.open(folder, data=…)")
     if name not in CATALOG and not Path(name).expanduser().exists():
         raise UserError(
             f"{run.folder} was trained on {name}, and from here there is no such path: put the data back, or "
@@ -73,15 +78,17 @@ def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
     parts = read_parts(Data(name=str(data), size=size, colour=colour))  # type: ignore[arg-type]
     for note in parts.notes:
         show.note(note)
-    if size is not None and colour != "as-is" and str(data) != run.recipe.data.name:
-        show.note(f"images are taken as the run knows them: {size}×{size}, {colour}")
-    return parts.named()
+    if str(data) == run.recipe.data.name:
+        return parts.named()
+    if size is not None and colour != "as-is":
+        show.note(f"images of {data} are taken as the run knows them: {size}×{size}, {colour}")
+    return parts.named(Path(data).stem)
 
 
 def parts_of(run: Run, data: Looked, show: Show) -> Parts:
     """Every image to look at, by the part it is from; by default all the run's own."""
-    if isinstance(data, Images):
-        parts = Parts(data).named()
+    if isinstance(data, Images | np.ndarray | torch.Tensor):
+        parts = Parts(_images(data)).named()
     elif data is None or isinstance(data, Splits):
         splits = splits_of(run, data)
         parts = Parts(splits.train, splits.validation, splits.test, splits.labelled).named()
@@ -89,6 +96,10 @@ def parts_of(run: Run, data: Looked, show: Show) -> Parts:
         parts = parts_like(run, data, show)
     _check_shape(run, parts.train)
     return parts
+
+
+def _images(data: Images | Array) -> Images:
+    return data if isinstance(data, Images) else Images(to_pixels(data, "data"))
 
 
 def _check_shape(run: Run, images: Images) -> None:
@@ -124,14 +135,14 @@ def own_origins(run: Run, parts: Parts) -> NDArray[np.str_] | None:
 def images_of(run: Run, data: Looked, show: Show) -> Images:
     """The images to look at, named: those given, or the run's own test images.
 
-    data: `Images`; the test part of `Splits`; or a data set's name or path, of which the test part is taken
-    where it brings one, else every image.
+    data: `Images`, or an array as `to_pixels` takes it; the test part of `Splits`; or a data set's name or
+    path, of which the test part is taken where it brings one, else every image.
     """
     if data is None or isinstance(data, Splits):
         splits = splits_of(run, data)
         images = Parts(splits.train, test=splits.test).named().present()["test"]
-    elif isinstance(data, Images):
-        images = Parts(data).named().train
+    elif isinstance(data, Images | np.ndarray | torch.Tensor):
+        images = Parts(_images(data)).named().train
     else:
         parts = parts_like(run, data, show)
         images = parts.test or parts.together()
