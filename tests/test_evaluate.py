@@ -274,7 +274,7 @@ def test_probes_and_measures_have_settings_where_they_are_given() -> None:
     scores = diabolo.evaluate(Pixels(), data="digits", probes=probes, measures="style", quiet=True)["encoder"]
     assert scores["knn"]["chosen"]["k"] == 3
     assert {"linear", "knn", "measures"} <= scores.keys()
-    with pytest.raises(diabolo.UserError, match="unknown key 'probe.n'"):
+    with pytest.raises(diabolo.UserError, match=r"unknown key 'probe\.n'"):
         diabolo.evaluate(Pixels(), data="digits", probes=[{"name": "knn", "n": 3}], quiet=True)
 
 

@@ -184,8 +184,9 @@ def test_anomalies_finds_the_class_that_was_held_out(splits, tmp_path, written, 
         diabolo.anomalies(run, known, held_out=["3"], quiet=True)
     with pytest.raises(diabolo.UserError, match="unknown class 'zero'"):
         diabolo.anomalies(run, known, held_out=["zero"], quiet=True)
+    assert len(diabolo.anomalies(run, quiet=True)["names"]) == len(known.test)
     with pytest.raises(diabolo.UserError, match="was trained on arrays"):
-        diabolo.anomalies(run, quiet=True)
+        diabolo.anomalies(Run.open(run.folder), quiet=True)
 
 
 def test_without_the_class_that_was_left_out_images_are_scored_alone(tmp_path, splits):

@@ -131,7 +131,7 @@ def _tell(arrays: Arrays, show: Show) -> None:
         counts = Counter(classes[predictions[predictions >= 0]].tolist()).most_common(NAMED)
         if len(labels) > NAMED:
             show.note(
-                f"of {len(labels):,} images: {', '.join(f'{count:,} {name}' for name, count in counts)}"
+                f"of {len(labels):,} images: {', '.join(f'{count:,} are {name}' for name, count in counts)}"
             )
         return
     parts = arrays.get("parts", np.full(len(labels), ""))
