@@ -262,7 +262,7 @@ def shades(panels: Mapping[str, Array], rows: Sequence[str], columns: Sequence[s
         axes.set_yticks(range(len(rows)), rows)
         axes.set_xticks(range(len(columns)), columns if axes is every[-1] else [""] * len(columns))
         for row, column in np.argwhere(np.isfinite(values)):
-            text = f"{values[row, column]:.2f}".replace("-", "−")
+            text = f"{round(values[row, column], 2) + 0.0:.2f}".replace("-", "−")  # no negative zero
             _number(axes, row, column, text, heat[row, column, 3])
     return figure
 
