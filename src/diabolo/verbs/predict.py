@@ -46,10 +46,9 @@ def predict(
     test images its accuracy is that of `scores.json` (of few-shot, whose accuracy is the mean over draws of
     labels, it is that of the first draw).
 
-    data: what to classify, all parts of it; by default the run's own test images. Of a run that was trained
-    on arrays, its splits, with what to classify as test. probe: one that reads features and gives classes,
-    with the recipe's settings where it names it. space: "h", "z" or "map"; by default the one it was scored
-    in.
+    data: what to classify, all parts of it, but of `Splits`, which stand for the run's, the test; by default
+    the run's own test images. probe: one that reads features and gives classes, with the recipe's settings
+    where it names it. space: "h", "z" or "map"; by default the one it was scored in.
 
     Arrays: `predictions` [N], positions in `classes` [K] (−1 for none); `probabilities` [N, K] where the
     probe gives any (of kNN, the shares of the vote); `labels` [N], −1 where there is none of these classes;
