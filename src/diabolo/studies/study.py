@@ -23,7 +23,7 @@ from diabolo.tuning.space import SPACES, draws, space_from
 PICTURES = {
     "curves": "kNN accuracy on validation by images encoded",
     "losses": "Loss on train by images encoded",
-    "style": "R² of each change, by method; PCA and pixels, which have one space, beside both",
+    "style": "R² of each change, by method; what has one space stands in both",
     "reconstructions": "Test images, and what each decoder makes of their codes",
     "samples": "Samples of each row",
     "denoised": "Original, noisy and denoised",
