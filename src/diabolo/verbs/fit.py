@@ -103,8 +103,9 @@ def fit(
     show.console.quiet = quiet or not fabric.is_global_zero
     if data is None and composed.data.name == CUSTOM:
         raise UserError("the run was trained on arrays: pass them again, as data=…")
-    own_data = isinstance(data, AtHand)
-    splits = splits_from(data, composed.data) if isinstance(data, AtHand) else load(composed.data)
+    if isinstance(data, AtHand):
+        own = replace(own, splits=splits_from(data, composed.data))
+    splits = own.splits or load(composed.data)
     for note in splits.notes:
         show.note(note)
     with blaming_settings():
@@ -114,7 +115,7 @@ def fit(
     )
     if composed.training.precision == "auto":
         composed = _in_precision(composed, precision)
-    run = Run(folder, composed, facts, replace(own, splits=splits) if own_data else own)
+    run = Run(folder, composed, facts, own)
     run.device = fabric.device
     show.note(f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {folder}")
     with missing_others(), ExitStack() as stack:
