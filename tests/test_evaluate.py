@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 import diabolo
 from diabolo.cli import main
-from diabolo.data.splits import load
+from diabolo.data.readers import Parts
+from diabolo.data.splits import load, split
 from diabolo.evaluation.features import features_of
 from diabolo.evaluation.suites import read_suite
 from diabolo.recipe import Data
@@ -468,8 +469,67 @@ def test_a_suite_of_one_s_own_is_checked(file: Path, capsys: pytest.CaptureFixtu
         assert message in refused(capsys, file, "--suite", mine)
 
 
-def test_a_run_keeps_to_its_own_data(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "is scored on the data it was trained on" in refused(capsys, fitted, "--data", "mnist")
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_is_scored_on_other_data_in_its_size_and_colours(
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Photos of digits in colour: new ones twice as large, and some that it was trained on."""
+    own, labelled = load(Data(name="digits")), tmp_path / "photos"
+    for part, rows in (("test", range(200)), ("train", range(100))):
+        images = getattr(own, part)
+        for i in rows:
+            path = labelled / str(images.labels[i].item()) / f"{part}-{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            times = 2 if part == "test" else 1
+            grey = images.pixels[i, 0].numpy().repeat(times, 0).repeat(times, 1)
+            Image.fromarray(np.stack([grey] * 3, 2)).save(path)
+    before, out, page = contents(fitted), tmp_path / "scores.json", tmp_path / "page.html"
+    assert run("evaluate", fitted, "--data", labelled, "--out", out, "--report", page) == 0
+    said = capsys.readouterr().err
+    assert "photos are taken as the run knows them: 8×8, grey" in said
+    assert "scored on photos: 243 examples to fit on, 27 to choose by, 30 to test on" in said
+    assert contents(fitted) == before
+
+    scores = json.loads(out.read_text())
+    splits = load(Data(name=str(labelled), size=8, colour="grey"))
+    seen = sum(
+        any((image == other).all() for other in own.train.pixels[:]) for image in splits.test.pixels[:]
+    )
+    assert scores["encoder"]["seen"] == seen > 0
+    words = f"{seen} of 30 test examples are among those that it was trained on"
+    assert any(line.startswith(words) for line in scores["verdict"])
+    method = diabolo.Run.open(fitted).method
+    features = features_of(lambda x: method.represent(x, "h"), splits)
+    probe = PROBES.build(PROBES.complete("knn", "probe"))
+    assert scores["encoder"]["knn"]["accuracy"] == probe(features, 0).figures["accuracy"]
+    assert scores["pixels"]["knn"] != json.loads((fitted / "scores.json").read_text())["pixels"]["knn"]
+    assert {"random", "pca", "pixels"} < scores.keys()
+    text = page.read_text("utf-8")
+    assert "simclr on digits, seed 0, scored on photos" in text
+    assert "photos: 243 examples to fit on, 27 to choose by, 30 to test on" in text
+
+
+def test_other_data_at_hand_are_scored_without_the_run_s_own_decoder(
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A trained decoder is of the run's own data; those are its own however they come."""
+    own = load(Data(name="digits"))
+    whole = Parts(own.train, own.validation, own.test).together()
+    others = split(Parts(whole), Data(name="digits", split_seed=1))
+    scores = diabolo.evaluate(fitted, data=others, measures=["reconstruction"])
+    assert not (fitted / "decoder.safetensors").exists()
+    assert scores["encoder"]["seen"] > 100
+    assert "scored on data at hand: 1,455 examples" in capsys.readouterr().err
+    scores = diabolo.evaluate(fitted, data=own, probes=["knn"], quiet=True)
+    assert "seen" not in scores["encoder"]
+    with pytest.raises(diabolo.UserError, match="on other data, --probe finetune trains the encoder"):
+        diabolo.evaluate(fitted, data=others, supervised=True, quiet=True)
+    with pytest.raises(diabolo.UserError, match=r"examples of shape \(1, 8, 8\), not \(1, 9, 9\)"):
+        diabolo.evaluate(fitted, data=np.zeros((40, 9, 9), np.uint8), quiet=True)
+    assert "there is no such file or folder" in refused(capsys, fitted, "--data", tmp_path / "none")
 
 
 def test_a_timm_model_is_scored_by_its_name(

@@ -107,7 +107,10 @@ def evaluate(
     ],
     data: Annotated[
         str | None,
-        typer.Option(help="Of a timm model: a data set's name, or a folder, archive or array file."),
+        typer.Option(
+            help="What to score on: a data set's name, or a folder, archive or array file. Of a run by "
+            "default what it was trained on."
+        ),
     ] = None,
     suite: Annotated[
         str | None, typer.Option(help="A named suite or a YAML file; see 'diabolo suites'.")
@@ -319,14 +322,20 @@ def predict(
             "run's test."
         ),
     ] = None,
+    labelled: Annotated[
+        str | None,
+        typer.Option(
+            help="What to fit the probe on: a data set's name or a path; by default the run's own images."
+        ),
+    ] = None,
     probe: Annotated[str, typer.Option(help="What reads the class: linear, mlp, knn, …")] = "linear",
     space: Space = None,
     out: Folder = None,
 ) -> None:
-    """Say which class each image is of, by a probe fitted on the run's labels."""
+    """Say which class each image is of, by a probe fitted on labelled images."""
     from diabolo.verbs.predict import predict as run_predict
 
-    run_predict(run, data, probe=probe, space=space, out=out)
+    run_predict(run, data, labelled=labelled, probe=probe, space=space, out=out)
 
 
 @app.command()

@@ -104,6 +104,32 @@ def test_parts_share_their_classes(tmp_path):
     assert len(images.names) == 5
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["cat/0", "dog/0", "unlabelled/0", "Unlabeled/deep/1"], {"train": ["cat", "dog", None, None]}),
+        (["labelled/cat/0", "labelled/dog/0", "unlabelled/2026/0"], {"train": ["cat", "dog", None]}),
+        (
+            ["train/cat/0", "train/dog/0", "unlabelled/cat/0", "test/dog/0"],
+            {"train": ["cat", "dog", None], "test": ["dog"]},
+        ),
+        (["unlabeled/0", "unlabeled/1", "test/cat/0", "test/dog/0"], {"train": None, "test": ["cat", "dog"]}),
+        (["train/cat/0", "train/dog/0", "train/unlabelled/0"], {"train": ["cat", "dog", None]}),
+    ],
+)
+def test_unlabelled_is_no_class_but_belongs_to_train(tmp_path, names, expected):
+    for name in names:
+        save(tmp_path, f"{name}.png", picture())
+    parts = read(tmp_path).present()
+    assert parts.keys() == expected.keys()
+    for part, images in parts.items():
+        found = None if images.labels is None else [[*images.classes, None][i] for i in images.labels]
+        assert (found if found is None else sorted(found, key=str)) == (
+            expected[part] and sorted(expected[part], key=str)
+        )
+        assert images.labels is None or images.classes == ("cat", "dog")
+
+
 def test_a_class_may_be_called_train():
     parts, classes = arrange(["car/0.png", "plane/0.png", "train/0.png"])
     assert parts == ["train"] * 3

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 import diabolo
 from diabolo.data.images import Images, Splits
+from diabolo.data.readers import read
+from diabolo.data.rows import Rows
 from diabolo.errors import UserError
-from diabolo.evaluation.duplicates import LINKS, near_duplicates
+from diabolo.evaluation.duplicates import LINKS, identical, near_duplicates
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(300, 6)).astype(np.float32)
@@ -155,3 +157,14 @@ def test_planted_among_digits_across_train_and_test(tmp_path, digits, capsys):
     alone = diabolo.duplicates(run, test, out=tmp_path / "made", quiet=True)
     assert set(alone["parts"].tolist()) == {"train"}
     assert (alone["groups"][-10:] == -1).all()  # their sources are not among these
+
+
+def test_identical_images_are_found_in_memory_and_on_disk(tmp_path):
+    pixels = torch.from_numpy(RNG.integers(0, 3, (400, 1, 2, 2), np.uint8))  # 81 that there can be
+    few = torch.from_numpy(RNG.integers(0, 3, (50, 1, 2, 2), np.uint8))
+    expected = [any(torch.equal(one, other) for other in few) for one in pixels]
+    assert 0 < sum(expected) < len(expected)
+    np.save(tmp_path / "few.npy", few.numpy())
+    for among in (Images(few), read(tmp_path / "few.npy", resident=False).train):
+        assert identical(Images(pixels), among).tolist() == expected
+    assert isinstance(read(tmp_path / "few.npy", resident=False).train.pixels, Rows)

@@ -41,6 +41,8 @@ PARTS = {
     "validation": "validation",
     "test": "test",
 }
+UNLABELLED = {"unlabelled", "unlabeled"}  # folders that are no class
+FOLDERS = PARTS | dict.fromkeys(("labelled", "labeled", *UNLABELLED), "train")
 PIXEL_KEYS = ("images", "pixels", "features", "data", "x", "X")
 LABEL_KEYS = ("labels", "label", "y")
 SMALL = 1 << 24  # bytes of image files that are decoded anew each time: a second or two
@@ -123,9 +125,9 @@ def read(
 ) -> Parts:
     """Read a folder of images, a .zip or .tar of one, an .npy or .npz, an IDX or CIFAR file, or one image.
 
-    Subfolders are classes, and images beside them have no label (-1). Folders named `train`, `test`, `val` at
-    the top are parts. `size`, `colour`, `strict` and `resident` are those of `diabolo.recipe.Data`. Raises
-    `UserError` for what cannot be read.
+    Subfolders are classes; images beside them, or in one named `unlabelled`, have no label (-1). Folders
+    named `train`, `test`, `val` at the top are parts. `size`, `colour`, `strict` and `resident` are those of
+    `diabolo.recipe.Data`. Raises `UserError` for what cannot be read.
     """
     name = path.name.lower()
     if path.is_dir():
@@ -212,19 +214,24 @@ def arrange(names: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
     """The part and the class of each file, from its path; None where it has none.
 
     A folder that wraps all others is passed over. `train` beside `test`, or beside nothing but parts, makes
-    parts, and what lies outside them belongs to none. Below, the first folder is the class.
+    parts, and what lies outside them belongs to none. Below, the first folder is the class; `labelled` and
+    `unlabelled` make up train, and what is in the latter, here or among the classes, has none.
     """
     folders = [PurePosixPath(name).parts[:-1] for name in names]
     while len(tops := {folder[:1] for folder in folders}) == 1 and () not in tops:
         folders = [folder[1:] for folder in folders]
     top_names = {top[0].lower() for top in tops if top}
-    in_parts = "train" in top_names and (
-        "test" in top_names or (() not in tops and top_names <= PARTS.keys())
+    in_parts = "train" in map(FOLDERS.get, top_names) and (
+        "test" in top_names or (() not in tops and top_names <= FOLDERS.keys())
     )
     if not in_parts:
-        return ["train"] * len(names), [folder[0] if folder else None for folder in folders]
-    parts = [PARTS.get(folder[0].lower()) if folder else None for folder in folders]
-    return parts, [folder[1] if len(folder) > 1 else None for folder in folders]
+        return ["train"] * len(names), [_class(folder) for folder in folders]
+    parts = [FOLDERS.get(folder[0].lower()) if folder else None for folder in folders]
+    return parts, [_class(folder) and _class(folder[1:]) for folder in folders]
+
+
+def _class(folder: Sequence[str]) -> str | None:
+    return folder[0] if folder and folder[0].lower() not in UNLABELLED else None
 
 
 # Arrays

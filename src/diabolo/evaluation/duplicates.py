@@ -1,9 +1,13 @@
-"""Near-duplicates: pairs of images that a representation can hardly tell apart, and the groups they form."""
+"""Duplicates: images that are the same, or that a representation can hardly tell apart, and their groups."""
 
+from collections.abc import Iterator
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
+from diabolo.data.images import CHUNK, Images
 from diabolo.errors import UserError
 from diabolo.evaluation.neighbours import nearest
 
@@ -59,6 +63,19 @@ def near_duplicates(features: np.ndarray, above: float | None = None, least: int
     close = int((cosines >= above).sum())
     kept = max(close, least)
     return Duplicates(pairs[:kept], cosines[:kept], _groups(pairs[:close], n), above)
+
+
+def identical(images: Images, among: Images) -> np.ndarray:
+    """Which of the images are, pixel for pixel, among others as well: bool [N]."""
+    known = set(_digests(among))
+    return np.array([digest in known for digest in _digests(images)])
+
+
+def _digests(images: Images) -> Iterator[bytes]:
+    at_once = max(1, CHUNK // max(1, images.pixels[:1].nbytes))
+    for few in torch.arange(len(images)).split(at_once):
+        for pixels in images.pixels[few].numpy():
+            yield blake2b(pixels.tobytes(), digest_size=16).digest()
 
 
 def _groups(pairs: np.ndarray, n: int) -> np.ndarray:

@@ -79,6 +79,11 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
     if rebuilt.get("mse", 0.0) > rebuilt.get("mse_of_mean", math.inf):
         figures = f"MSE {rebuilt['mse']:.4g} against {rebuilt['mse_of_mean']:.4g}"
         lines.append(f"rebuilds test images worse than the mean image of train does: {figures}")
+    if seen := encoder.get("seen"):
+        lines.append(
+            f"{seen} of {encoder['test_size']} test examples are among those that it was trained on: "
+            "of others less may be right"
+        )
     if unseen := encoder.get("unseen"):
         lines.append(
             f"{unseen} of {encoder['test_size']} test examples are of classes that train lacks: "

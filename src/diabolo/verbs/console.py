@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Sequence, Sized
 from typing import Any
 
 from rich.console import Console
@@ -128,3 +128,8 @@ def in_two_units(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def sizes_of(train: Sized, validation: Sized, test: Sized) -> str:
+    """How many examples probes have, in words."""
+    return f"{len(train):,} examples to fit on, {len(validation):,} to choose by, {len(test):,} to test on"

@@ -14,8 +14,9 @@ from torch import nn
 from diabolo.allocator import spare_page_faults
 from diabolo.components import Table
 from diabolo.data.images import Splits
-from diabolo.data.splits import AtHand, splits_from
+from diabolo.data.splits import AtHand
 from diabolo.errors import UserError
+from diabolo.evaluation.duplicates import identical
 from diabolo.evaluation.encoders import Encoder
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
 from diabolo.evaluation.geometry import active_units
@@ -32,10 +33,10 @@ from diabolo.recipe import Evaluation, Recipe
 from diabolo.report.page import check_page
 from diabolo.run import Own, Run, default_device
 from diabolo.tables import MEASURES, PROBES
-from diabolo.verbs.console import Show
+from diabolo.verbs.console import Show, sizes_of
 from diabolo.verbs.outside import Outside, from_outside
 from diabolo.verbs.page import write_page, write_report
-from diabolo.verbs.reading import DECODER, opened, trained_on
+from diabolo.verbs.reading import DECODER, is_own, opened, splits_like, trained_on
 from diabolo.verbs.reference_rows import (
     measured_scores,
     projected_rows,
@@ -67,16 +68,18 @@ def evaluate(
     what: a run or its folder; features, or an `.npz` of them (see `load_features`); "timm:" and the name of a
     model; or a module, or any object with `represent`, from examples [n, C, H, W] in [0, 1] to [n, D] (see
     `Encoder`).
-    data: what a model or an object represents, by name, path, as `Splits`, `Images` or an array. Of a run
-    that was trained on arrays, these.
+    data: what to score on, by name, path, as `Splits`, `Images` or an array; needed of a model or an object.
+    By default a run is scored on what it was trained on (arrays are given again, here or to `Run.open`). On
+    other data the probes, PCA and the untrained twin are fitted to these, in the run's size and colours, and
+    the verdict says how many of the test examples the run was trained on.
     suite: of `diabolo suites`, or a YAML file; what of it does not apply is left out, with a line that says
     so. probes, measures: in place of a suite, each by its name or with settings, as {"name": "knn", "k": 5};
     what does not apply is refused.
-    A run is scored as its recipe says, which renews its `scores.json` and `report.html`. With a suite, with
-    probes or measures (with the recipe's settings where it names them), in another `space` ("h", "z",
-    "map"), or with `supervised`, which trains the same encoder with labels to stand beside it, its folder is
-    left as it is. Other representations are scored by the suite "fast". A module is in evaluation mode
-    meanwhile, and gets its examples on the device of its weights.
+    A run is scored as its recipe says, which renews its `scores.json` and `report.html`. On other data, with
+    a suite, with probes or measures (with the recipe's settings where it names them), in another `space`
+    ("h", "z", "map"), or with `supervised`, which trains the same encoder with labels to stand beside it, its
+    folder is left as it is. Other representations are scored by the suite "fast". A module is in evaluation
+    mode meanwhile, and gets its examples on the device of its weights.
     out: a JSON file to write the table to. report: an `.html` file for the page, or a folder for it and its
     figures.
     """
@@ -87,12 +90,12 @@ def evaluate(
     if out is not None:
         check_file(Path(out))
     spare_page_faults(default_device())
-    show, strict = Show(quiet), suite is None
+    show = Show(quiet)
     named = probes is not None or measures is not None
     if isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir()):
         run = opened(what)
         chosen = _chosen(suite, probes, measures, run.recipe.evaluation)
-        scores, draw = _of_run(run, data, chosen, space, supervised, strict, show)
+        scores, draw = _of_run(run, data, chosen, space, supervised, named, show)
     elif supervised:
         raise UserError("the supervised reference trains the encoder: it needs a run")
     elif space is not None:
@@ -116,21 +119,26 @@ def _of_run(
     strict: bool,
     show: Show,
 ) -> tuple[dict[str, Any], Draw]:
-    if isinstance(data, str | Path):
-        raise UserError(
-            f"{run.folder} is scored on the data it was trained on: leave --data out, or evaluate what "
-            "'diabolo embed' makes of other data"
-        )
-    given = None if data is None else splits_from(data, run.recipe.data)
-    splits, settings = trained_on(run, given), run.recipe.evaluation
-    if chosen is None and space is None and not supervised:
+    """strict: refuse what does not apply, instead of leaving it out."""
+    splits, settings = splits_like(run, data, show), run.recipe.evaluation
+    own, name = is_own(run, splits), ""
+    if own and chosen is None and space is None and not supervised:
         with run.lock():
             return score_run(run, splits, show)
+    if not own:
+        if supervised:
+            raise UserError(
+                "the supervised reference has the data and the cost of the training: on other data, "
+                "--probe finetune trains the encoder, and its untrained twin, with labels"
+            )
+        name = Path(data).name if isinstance(data, str | Path) else "data at hand"
+        show.note(f"scored on {name}: {sizes_of(*probe_images(splits))}")
+        settings = replace(settings, supervised=False)
     settings = replace(settings, space=space or settings.space, also=())
     settings = replace(settings, supervised=supervised or settings.supervised)
     if chosen is not None:
         settings = replace(settings, probes=chosen.probes, measures=chosen.measures)
-    return _scores(run, splits, settings, show, strict=strict)
+    return _scores(run, splits, settings, show, strict=strict, other=name)
 
 
 def _of_outside(
@@ -168,14 +176,15 @@ def score_run(run: Run, splits: Splits, show: Show) -> tuple[dict[str, Any], Dra
 
 
 def _scores(
-    run: Run, splits: Splits, settings: Evaluation, show: Show, *, strict: bool = True
+    run: Run, splits: Splits, settings: Evaluation, show: Show, *, strict: bool = True, other: str = ""
 ) -> tuple[dict[str, Any], Draw]:
     """The table of a run: its representation in each space, the references, and the verdict.
 
-    strict: refuse what of the settings does not apply, instead of leaving it out.
+    strict: refuse what of the settings does not apply, instead of leaving it out. other: what the data are
+    called where they are not the run's own.
     """
     space, seed = settings.space or run.space, run.recipe.seed
-    subject = _trained(run, splits, space)
+    subject = _trained(run, splits, space, other=bool(other))
     targets = targets_of(*probe_images(splits))
     probes = _usual(targets).probes if settings.probes is None else settings.probes
     suite = Suite(probes=probes, measures=settings.measures or [])
@@ -186,6 +195,7 @@ def _scores(
     leave_out = None if strict else partial(_left_out, show)
     scored = score(features, specs, seed, leave_out)
     own = {"space": space} | scored.scores | tuned_scores(subject, specs, show, leave_out)
+    own |= _seen(run, splits, show) if other else {}
     specs = [spec for spec in specs if spec["name"] in own]
     scores: dict[str, Any] = {"encoder": own | measured_scores(measures, subject, show)}
     gaussian = isinstance(run.method, Autoencoder) and run.method.gaussian
@@ -207,13 +217,28 @@ def _scores(
             scores |= supervised_row(run, splits, specs, space, show)
     scores["verdict"] = verdict(scores)
     show.scores(scores)
-    return scores, partial(write_report, run, splits, scores, features, scored.predictions)
+    return scores, partial(write_report, run, splits, scores, features, scored.predictions, other=other)
 
 
-def _trained(run: Run, splits: Splits, space: str | None = None) -> Subject:
-    """A run's method as measures look at it. What decodes the recipe's space is kept with the run."""
+def _trained(run: Run, splits: Splits, space: str | None = None, *, other: bool = False) -> Subject:
+    """A run's method as measures look at it. What decodes the recipe's space is kept with the run.
+
+    other: the splits are not the run's own, which its kept decoder and the classes it went without are of.
+    """
     subject = subject_of(run.recipe, run.own, run.method, splits, space)
+    if other:
+        return replace(subject, without=())
     return replace(subject, kept=run.folder / DECODER) if subject.space == run.space else subject
+
+
+def _seen(run: Run, splits: Splits, show: Show) -> dict[str, int]:
+    """How many of the test examples are among those of its training, where these are still there."""
+    try:
+        train = trained_on(run).train
+    except UserError as error:
+        show.note(f"whether it was trained on some of the test examples cannot be told: {error}")
+        return {}
+    return {"seen": int(identical(probe_images(splits)[2], train).sum())}
 
 
 def _chosen(

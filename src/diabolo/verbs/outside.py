@@ -19,7 +19,7 @@ from diabolo.generation import device_of
 from diabolo.networks.timm import TIMM, TimmFeatures
 from diabolo.recipe import Data
 from diabolo.run import default_device
-from diabolo.verbs.console import Show
+from diabolo.verbs.console import Show, sizes_of
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def from_outside(
         raise UserError("features are scored on what they were made of: leave --data out")
     features = what if isinstance(what, Features) else load_features(what)
     title = "features" if isinstance(what, Features) else Path(what).name
-    sizes = [len(part) for part in (features.train, features.validation, features.test)]
-    show.note("{}: {:,} examples to fit on, {:,} to choose by, {:,} to test on".format(title, *sizes))
+    show.note(f"{title}: {sizes_of(features.train, features.validation, features.test)}")
     return Outside(title, features.targets, lambda: features)
 
 

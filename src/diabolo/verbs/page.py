@@ -17,7 +17,7 @@ from diabolo.report import page
 from diabolo.report.measures import measures_of
 from diabolo.run import Run, environment, machine_in
 from diabolo.verbs import gallery
-from diabolo.verbs.console import in_two_units
+from diabolo.verbs.console import in_two_units, sizes_of
 from diabolo.verbs.reading import coder_at_hand, view_of
 
 POINTS = 2_000  # in the maps of the latents
@@ -30,21 +30,27 @@ def write_report(
     features: Features,
     predictions: dict[str, np.ndarray],
     where: Path,
+    *,
+    other: str = "",
 ) -> Path:
-    """Write the page of a run's scores, into a folder or as an `.html` file; returns its path."""
+    """Write the page of a run's scores, into a folder or as an `.html` file; returns its path.
+
+    other: what the data are called where the run was trained on others.
+    """
     recipe = run.recipe
-    _, _, test = probe_images(splits)
+    parts = probe_images(splits)
+    title = f"{recipe.method['name']} on {Path(recipe.data.name).name}, seed {recipe.seed}"
     return page.write(
         where,
         page.Content(
-            title=f"{recipe.method['name']} on {Path(recipe.data.name).name}, seed {recipe.seed}",
-            summary=_summary(run),
+            title=f"{title}, scored on {other}" if other else title,
+            summary=_summary(run) | ({"scored on": f"{other}: {sizes_of(*parts)}"} if other else {}),
             verdict=scores["verdict"],
             scores=scores,
             measures=measures_of(scores),
             metrics=run.metrics,
-            reconstructions=_reconstructions(run, splits, test),
-            latents=_latents(features, test),
+            reconstructions=_reconstructions(run, splits, parts[2]),
+            latents=_latents(features, parts[2]),
             similarity=_similarity(scores["encoder"].get("measures", {}).get("similarity")),
             confusion=_confusion(features, predictions),
             samples=gallery.samples(run, splits),

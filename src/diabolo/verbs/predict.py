@@ -13,11 +13,16 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from diabolo.components import CUSTOM
 from diabolo.data.images import Images, Splits
+from diabolo.data.readers import Parts
+from diabolo.data.splits import split
 from diabolo.errors import UserError
+from diabolo.evaluation.duplicates import identical
 from diabolo.evaluation.features import features_of, probe_images, targets_of
 from diabolo.evaluation.suite import needing
 from diabolo.generation import Array
+from diabolo.recipe import Data
 from diabolo.report.figures import short
 from diabolo.report.grids import grid
 from diabolo.run import Run
@@ -35,6 +40,7 @@ def predict(
     run: str | Path | Run,
     data: Looked = None,
     *,
+    labelled: Looked = None,
     probe: str = "linear",
     space: str | None = None,
     out: str | Path | None = None,
@@ -44,7 +50,9 @@ def predict(
 
     The probe is fitted on the run's train and chosen on its validation, as by `evaluate`: on the run's own
     test images its accuracy is that of `scores.json` (of few-shot, whose accuracy is the mean over draws of
-    labels, it is that of the first draw).
+    labels, it is that of the first draw). Where the run has no labels, or others than are asked for,
+    `labelled` are images to fit it on: all of them, but their validation part, or else a tenth, by which it
+    is chosen.
 
     data: what to classify, all parts of it, but of `Splits`, which stand for the run's, the test; by default
     the run's own test images. probe: one that reads features and gives classes, with the recipe's settings
@@ -52,15 +60,25 @@ def predict(
 
     Arrays: `predictions` [N], positions in `classes` [K] (−1 for none); `probabilities` [N, K] where the
     probe gives any (of kNN, the shares of the vote); `labels` [N], −1 where there is none of these classes;
-    `names` [N]; and of the run's own data `parts` [N], since the probe was fitted on some.
+    `names` [N]; and where the probe may have been fitted on some of the images, `parts` [N]: train,
+    validation, test, or "" for images from elsewhere.
     """
     run, show = opened(run), Show(quiet)
     folder = folder_for(run, out)
     spec = _spec(run, probe)
-    splits = splits_of(run, data if isinstance(data, Splits) else None)
-    if "labels" not in targets_of(*probe_images(splits)[:2]):
-        raise UserError(f"{run.folder}: its data has no labels of two classes or more to fit a probe on")
     images, parts = _images(run, data, show)
+    if labelled is None:
+        splits = splits_of(run, data if isinstance(data, Splits) else None)
+    else:
+        splits = _labelled(run, labelled, images, show)
+        parts = _parts_fitted(images, splits)
+    if "labels" not in targets_of(*probe_images(splits)[:2]):
+        lacking = "no labels of two classes or more to fit a probe on"
+        raise UserError(
+            f"{run.folder}: its data has {lacking}: give images that have, with --labelled"
+            if labelled is None
+            else f"the labelled images have {lacking}"
+        )
     predictions, probabilities, classes = _classified(run, splits, images, spec, space or run.space)
     arrays: Arrays = {
         "predictions": predictions,
@@ -75,7 +93,7 @@ def predict(
     own = _own_labels(images)
     if strange := sorted({*own} - {*classes, ""}):
         more = f" and {len(strange) - NAMED} more" if len(strange) > NAMED else ""
-        show.note(f"not classes of the run, they are not counted: {', '.join(strange[:NAMED])}{more}")
+        show.note(f"not classes of the probe, they are not counted: {', '.join(strange[:NAMED])}{more}")
     _tell(arrays, show)
     picture = _picture(arrays, images) if pictured(run) else None
     return write(folder, "predict", arrays, picture, show, _list(arrays, own))
@@ -88,6 +106,24 @@ def _spec(run: Run, probe: str) -> dict[str, Any]:
     if not needing("features", [spec]):
         raise UserError(f"probe '{probe}' does not read classes from features alone: {CLASSIFY}")
     return spec
+
+
+def _labelled(run: Run, labelled: Looked, images: Images, show: Show) -> Splits:
+    """Splits to fit the probe on images from elsewhere. images: what is classified, which stands for test."""
+    parts = parts_of(run, labelled, show)
+    fitted_on = replace(parts, validation=None).together()
+    splits = split(Parts(fitted_on, parts.validation, images), Data(name=CUSTOM))
+    sizes = f"{len(splits.train):,} images to fit on, {len(splits.validation):,} to choose by"
+    show.note(f"the probe has {sizes}")
+    return splits
+
+
+def _parts_fitted(images: Images, splits: Splits) -> Array | None:
+    """The part of each image in the fitting of the probe, "" for none; None where it had no part for any."""
+    parts = np.full(len(images), "", dtype="U10")
+    for name in ("validation", "train"):
+        parts[identical(images, getattr(splits, name))] = name
+    return parts if (parts != "").any() else None
 
 
 def _images(run: Run, data: Looked, show: Show) -> tuple[Images, Array | None]:

@@ -60,9 +60,33 @@ def trained_on(run: Run, data: Looked = None) -> Splits:
     return _same(run, data) if isinstance(data, Splits) else splits_of(run)
 
 
+def splits_like(run: Run, data: Looked, show: Show) -> Splits:
+    """The splits of any data, in the run's size and colours, cut as data are by default.
+
+    The run's own data, by whatever path, are cut as they were for its training.
+    """
+    if data is None or (isinstance(data, str | Path) and str(data) == run.recipe.data.name):
+        return trained_on(run)
+    if isinstance(data, Splits):
+        splits = data
+    elif isinstance(data, str | Path):
+        parts = parts_like(run, data, show)
+        splits = _own_cut(run, parts) or split(parts, Data(name=str(data)))
+    else:
+        parts = Parts(_images(data)).named()
+        splits = _own_cut(run, parts) or split(parts, Data(name=CUSTOM))
+    _check_shape(run, splits.train)
+    return splits
+
+
+def is_own(run: Run, splits: Splits) -> bool:
+    """Whether these are what the run was trained on, cut alike."""
+    return not run.facts.digest or splits.digest() == run.facts.digest
+
+
 def _same(run: Run, splits: Splits) -> Splits:
     """Raises `UserError` for other data than the run's: what it was trained on could stand in test."""
-    if run.facts.digest and splits.digest() != run.facts.digest:
+    if not is_own(run, splits):
         raise UserError(
             f"{run.folder}: {run.recipe.data.name} is not what the run was trained on, and another split "
             "would mix train and test: train anew, or 'diabolo embed' the data and evaluate that"
@@ -121,15 +145,21 @@ def own_origins(run: Run, parts: Parts) -> NDArray[np.str_] | None:
     """The part that each of all images had in the run's training; None for other data than the run's."""
     numbered: dict[str, Any] = {name: replace(part, names=()) for name, part in parts.present().items()}
     origins, parts = parts.origins(), Parts(**numbered).named()  # names of files may be any, even the same
-    try:
-        own = split(parts, run.recipe.data)
-    except UserError:  # too few to be cut
-        return None
-    if own.digest() != run.facts.digest:
+    own = _own_cut(run, parts)
+    if own is None:
         return None
     held = {name: part for part in ("validation", "test") for name in getattr(own, part).names}
     names = parts.together().names
     return np.array([held.get(name, origin) for name, origin in zip(names, origins, strict=True)])
+
+
+def _own_cut(run: Run, parts: Parts) -> Splits | None:
+    """The splits of the run's training, where these are its data; else None."""
+    try:
+        splits = split(parts, run.recipe.data)
+    except UserError:  # too few to be cut, or without a class that the training left out
+        return None
+    return splits if splits.digest() == run.facts.digest else None
 
 
 def images_of(run: Run, data: Looked, show: Show) -> Images:
