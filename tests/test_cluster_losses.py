@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from diabolo import clustering
 from diabolo.clustering import sinkhorn, spherical_kmeans
 from diabolo.losses import (
     cosine_scores,
@@ -212,6 +213,15 @@ def test_kmeans_finds_planted_clusters_and_leaves_empty_ones_where_they_are() ->
     assert torch.equal(assigned, labels)
     assert ((centroids[:3] * poles).sum(1) > 0.99).all()
     assert torch.equal(centroids[3], start[3])
+
+
+def test_kmeans_in_blocks_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    z, start = unit(60, 8), unit(9, 8, seed=1)
+    centroids, assigned = spherical_kmeans(z, start, 4)
+    monkeypatch.setattr(clustering, "AT_ONCE", 7)
+    in_blocks, reassigned = spherical_kmeans(z, start, 4)
+    torch.testing.assert_close(in_blocks, centroids)
+    assert torch.equal(reassigned, assigned)
 
 
 def test_kmeans_never_moves_away() -> None:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from diabolo.precision import full_precision
 
+AT_ONCE = 8192  # embeddings whose cosines to all centroids are held
+
 
 @full_precision
 def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
@@ -31,9 +33,11 @@ def spherical_kmeans(z: Tensor, centroids: Tensor, iterations: int) -> tuple[Ten
     then moves each centroid to the direction of its members' sum; one without members stays.
     Returns the centroids [K, D] and the nearest one of each z, int64 [N].
     """
-    clusters = torch.arange(len(centroids), device=z.device)
+    numbers = torch.arange(len(centroids), device=z.device)
     for _ in range(iterations):
-        member = (z @ centroids.T).argmax(1, keepdim=True) == clusters  # [N, K]
-        sums = member.T.to(z.dtype) @ z
-        centroids = torch.where(member.any(0)[:, None], F.normalize(sums, dim=1), centroids)
-    return centroids, (z @ centroids.T).argmax(1)
+        sums = torch.zeros_like(centroids)
+        for few in z.split(AT_ONCE):
+            member = (few @ centroids.T).argmax(1, keepdim=True) == numbers  # [n, K]
+            sums += member.T.to(z.dtype) @ few
+        centroids = torch.where(sums.any(1, keepdim=True), F.normalize(sums, dim=1), centroids)
+    return centroids, torch.cat([(few @ centroids.T).argmax(1) for few in z.split(AT_ONCE)])

@@ -15,7 +15,9 @@ from diabolo.data.arrays import conform
 from diabolo.data.decode import decode
 from diabolo.data.readers import arrange, read
 from diabolo.data.sources import folder_files
+from diabolo.data.splits import splits_from
 from diabolo.errors import UserError
+from diabolo.recipe import Data
 
 RNG = np.random.default_rng(0)
 
@@ -356,3 +358,23 @@ def test_a_cifar_file(data_root):
     train = read(data_root / "cifar-10-batches-bin" / "test_batch.bin.xz", colour="grey").train
     assert train.pixels.shape == (10000, 1, 32, 32)
     assert train.labels.bincount().tolist() == [1000] * 10
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, bool])
+def test_integers_that_are_only_0_and_1_are_refused(tmp_path, kind):
+    """As levels of 255 both are black; booleans are white, and one level of 2 is an image."""
+    masks = np.random.default_rng(0).integers(0, 2, (3000, 4, 4)).astype(kind)
+    np.save(tmp_path / "masks.npy", masks)
+    if kind is bool:
+        assert set(read(tmp_path / "masks.npy").train.pixels[:].unique().tolist()) == {0, 255}
+        return
+    for bring in (lambda: read(tmp_path / "masks.npy"), lambda: splits_from(masks, Data(name="mine"))):
+        with pytest.raises(
+            UserError, match=r"only 0 and 1, as integers.* Store booleans, or multiply by 255"
+        ):
+            bring()
+    masks[1501, 2, 2] = 2
+    np.save(tmp_path / "levels.npy", masks)
+    assert read(tmp_path / "levels.npy").train.pixels[:].max() == 2
+    np.save(tmp_path / "black.npy", np.zeros((5, 4, 4), kind))
+    assert read(tmp_path / "black.npy").train.pixels[:].max() == 0

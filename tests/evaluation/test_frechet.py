@@ -87,7 +87,7 @@ def test_the_features_of_a_model_of_one_s_own(
     network, file = Convolutional(3).eval(), tmp_path / "mine.safetensors"
     write_tensors(file, network.state_dict())
     made = np.random.default_rng(0).random((70, 1, 8, 8), np.float32)
-    monkeypatch.setattr(frechet, "_conditional", lambda *given: made)
+    monkeypatch.setattr(frechet, "_conditional", lambda *given: iter((made[:40], made[40:])))
 
     def seen(x: torch.Tensor) -> np.ndarray:
         """In the size and normalisation of the model, whole, grey in every channel."""

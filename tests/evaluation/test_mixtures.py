@@ -217,17 +217,48 @@ def test_it_follows_its_seed(projected):
         lambda x: np.maximum(x, 0),  # half of each dimension is one point
         lambda x: np.concatenate([x, 1e6 + x[:1]]),  # an outlier
         lambda x: 1e-6 * x,
+        lambda x: (
+            1e5 * np.concatenate([x, x[:, :2], x @ np.ones((4, 1))], axis=1)
+        ),  # round-off above the ridge
+        lambda x: np.eye(16)[np.arange(len(x)) % 2] + 0.5,
+        lambda x: np.full((60, 3), 0.1),
+        lambda x: np.zeros((60, 3)),
     ],
-    ids=["constant", "repeated", "rectified", "outlier", "tiny"],
+    ids=["constant", "repeated", "rectified", "outlier", "tiny", "large", "one-hot", "one point", "zero"],
 )
 def test_degenerate_rows_have_a_mixture_all_the_same(change):
     x = change(planted(300)[0]).astype(np.float32)
     mixture, _ = fit(x, 3, restarts=4)
     joint = mixture.joint(x)
     assert torch.isfinite(joint.logsumexp(dim=1)).all()
-    eigenvalues = torch.linalg.eigvalsh(mixture.covariances)
-    assert eigenvalues.min() > 0.5 * RIDGE
+    scale = min(1, x.var(axis=0, dtype=np.float64).mean()) or 1
+    covariances = mixture.covariances.diagonal(dim1=-2, dim2=-1)
+    assert covariances.min() > 0.5 * RIDGE * scale
     assert float(mixture.weights.sum()) == pytest.approx(1)
+
+
+def test_few_distinct_rows_are_told_apart():
+    """As many components as there are points, and more."""
+    points = np.random.default_rng(0).normal(size=(6, 16))
+    x = points[np.arange(900) % 6].astype(np.float32)
+    for components in (6, 10):
+        found = fit(x, components, restarts=20)[0].joint(x).argmax(dim=1)
+        assert len({(i % 6, int(label)) for i, label in enumerate(found)}) == 6
+        assert len(set(found.tolist())) == 6
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1e4])
+def test_the_units_of_the_rows_do_not_matter(scale):
+    x, belongs, means = planted(2000, width=6, components=4, apart=4)
+    mixture, _ = fit((scale * x).astype(np.float32), 4, restarts=8)
+    order = torch.cdist(torch.from_numpy(scale * means), mixture.means).argmin(dim=1)
+    found = mixture.joint((scale * x).astype(np.float32)).argmax(dim=1).numpy()
+    assert np.mean(order.numpy()[belongs] == found) > 0.98
+
+
+def test_what_has_no_covariance_is_refused():
+    with pytest.raises(UserError, match="too different sizes for covariances"):
+        mixtures.cholesky(torch.full((2, 2), torch.nan, dtype=torch.float64))
 
 
 def test_more_components_than_rows():

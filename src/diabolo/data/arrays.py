@@ -17,6 +17,7 @@ from diabolo.errors import MemoryTooSmallError, UserError
 from diabolo.memory import free_memory, resides
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB with alpha
+LOOKED_AT = 1_000  # images, before all
 CHUNK = 1 << 24  # bytes of an array that are converted at once
 
 
@@ -158,6 +159,19 @@ def _to_bytes(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
             "or floats from 0 to 1: store uint8, or divide"
         )
     return (array * np.float32(255)).round().astype(np.uint8) if limit == 1 else array.astype(np.uint8)
+
+
+def check_levels(array: NDArray[Any] | torch.Tensor, where: str) -> None:
+    """Refuse images of a data set that are integers 0 and 1: of 255 levels both are black."""
+    array = array.numpy(force=True) if isinstance(array, torch.Tensor) else np.asanyarray(array)
+    if array.dtype.kind not in "ui" or array.ndim < 3 or 0 in array.shape:
+        return
+    spread = array[:: max(1, len(array) // LOOKED_AT)]
+    if spread.max() == 1 and all(array[rows].max() <= 1 for rows in _chunks(array)):
+        raise UserError(
+            f"{where}: only 0 and 1, as integers: of levels up to 255 both are black. Store booleans, or "
+            "multiply by 255"
+        )
 
 
 def _channels_first(pixels: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diabolo.data import formats
-from diabolo.data.arrays import BESIDE, labels_of, to_labels, to_pixels
+from diabolo.data.arrays import BESIDE, check_levels, labels_of, to_labels, to_pixels
 from diabolo.data.decode import Colour, decode, first_few
 from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.images import Images
@@ -310,6 +310,7 @@ def _from_arrays(
     colour: Colour,
     resident: bool | None,
 ) -> Parts:
+    check_levels(pixels["train"], str(path))
     made = {
         part: to_pixels(array, str(path), size=size, colour=colour, resident=resident)
         for part, array in pixels.items()

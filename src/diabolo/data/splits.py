@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diabolo.data.arrays import to_pixels
+from diabolo.data.arrays import check_levels, to_pixels
 from diabolo.data.catalog import CATALOG, DATASETS
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts, read
@@ -51,8 +51,10 @@ def splits_from(data: AtHand, settings: Data) -> Splits:
     """What a user has at hand, as splits: `Images`, or an array as `to_pixels` takes it, are cut."""
     if isinstance(data, Splits):
         return data
-    images = data if isinstance(data, Images) else Images(to_pixels(data, "data", resident=settings.resident))
-    return split(Parts(images), settings)
+    if isinstance(data, Images):
+        return split(Parts(data), settings)
+    check_levels(data, "data")
+    return split(Parts(Images(to_pixels(data, "data", resident=settings.resident))), settings)
 
 
 def split(parts: Parts, data: Data) -> Splits:

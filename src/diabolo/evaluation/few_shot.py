@@ -49,7 +49,7 @@ class FewShot:
         targets = np.eye(count_classes(features.classes, known(train)))
         settings: dict[str, int | float] = {str(shots): shots for shots in self.shots}
         if self.share is not None:
-            settings["share"] = self.share
+            settings["share"] = float(self.share)  # an int would be a number of labels
         outcomes: dict[str, list[Outcome]] = {}
         for name, labels in settings.items():
             rng = np.random.default_rng(seed_for("few-shot", name, seed))

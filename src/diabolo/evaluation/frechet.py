@@ -5,7 +5,7 @@ It is named after its extractor: figures of different ones do not compare.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +32,7 @@ from diabolo.tables import ENCODERS
 CLASSIFIER = "classifier"
 NETWORK = {"name": "conv", "filters": [32, 64, 128], "hidden": 128, "batch_norm": True}
 EPOCHS, BATCH_SIZE, LR = 5, 128, 1e-3
+AT_ONCE = 1024  # generated images
 
 
 def frechet_distance(a: Array, b: Array) -> float:
@@ -137,7 +138,8 @@ class Frechet(Measure):
         real = extract(extractor.represent, test, device=device)
         rows = torch.randperm(len(train), generator=generator("frechet"))[: len(test)]
         floor = extract(extractor.represent, train.take(rows), device=device)
-        made = _features(extractor, _conditional(subject.coder, train, test, subject.seed), device)
+        drawn = _conditional(subject.coder, train, test, subject.seed)
+        made = np.concatenate([_features(extractor, few, device) for few in drawn])
         return {
             "distance": frechet_distance(made, real),
             "floor": frechet_distance(floor, real),
@@ -152,21 +154,21 @@ class Frechet(Measure):
         return timm_extractor(self.model, self.weights, splits.train.shape, device)
 
 
-def _conditional(method: Coder, train: Images, test: Images, seed: int) -> Array:
-    """Generated images [n, *shape], clipped to [0, 1]: of each class as many as test has."""
+def _conditional(method: Coder, train: Images, test: Images, seed: int) -> Iterator[Array]:
+    """Generated images [n, *shape], clipped to [0, 1], of each class as many as test has: a few at a time."""
     assert train.labels is not None
     assert test.labels is not None
     fitted: dict[int, Gaussian] = per_class(codes(method, train), train.labels.numpy())
     counts = torch.bincount(test.labels.long(), minlength=max(fitted) + 1)
     rng = generator("frechet", seed)
-    drawn = [gaussian.sample(int(counts[label]), rng) for label, gaussian in fitted.items()]
-    return decode(method, np.concatenate(drawn)).clip(0, 1)
+    z = np.concatenate([gaussian.sample(int(counts[label]), rng) for label, gaussian in fitted.items()])
+    for start in range(0, len(z), AT_ONCE):
+        yield decode(method, z[start : start + AT_ONCE]).clip(0, 1)
 
 
 @torch.inference_mode()
 def _features(extractor: Extractor, x: Array, device: torch.device) -> Array:
-    parts = torch.from_numpy(x).split(1024)
-    return torch.cat([extractor.represent(part.to(device)).cpu() for part in parts]).numpy()
+    return extractor.represent(torch.from_numpy(x).to(device)).cpu().numpy()
 
 
 def _labelled(images: Images, device: torch.device) -> Labelled:

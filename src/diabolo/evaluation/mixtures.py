@@ -38,7 +38,7 @@ class Mixture:
     def joint(self, x: np.ndarray) -> Tensor:
         """log p(x, component) of each row of x [N, D], nats: float64 [N, K]."""
         components, width = self.means.shape
-        factors = torch.linalg.cholesky(self.covariances)
+        factors = cholesky(self.covariances)
         scale = self.weights.log() - _log_root(factors)
         blocks = []
         for block in torch.from_numpy(x).split(max(1, BLOCK // (width * components))):
@@ -89,15 +89,16 @@ class Rows:
 
 
 def whitened(x: np.ndarray, ridge: float) -> Rows:
-    """x by its own covariance plus `ridge` · I."""
+    """x by its own covariance with a ridge, see `fit`."""
     rows, eye = torch.from_numpy(x), torch.eye(x.shape[1], dtype=torch.float64)
     blocks = rows.split(max(1, BLOCK // x.shape[1]))
     mean = torch.stack([block.sum(dim=0, dtype=torch.float64) for block in blocks]).sum(dim=0) / len(x)
-    covariance = ridge * eye
+    covariance = torch.zeros_like(eye)
     for block in blocks:
         centred = block.double() - mean
         covariance += centred.T @ centred / len(x)
-    factor = torch.linalg.cholesky(covariance)
+    ridge *= min(1.0, float(covariance.diagonal().mean())) or 1.0
+    factor = cholesky(covariance + ridge * eye)
     inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
     return Rows(rows, mean, factor, inverse, ridge * inverse @ inverse.T)
 
@@ -116,8 +117,8 @@ def fit(
 
     The starts come from k-means and race on a sample: every few steps of EM the less likely half of them
     leaves. The last four climb on all rows until a step gains less than `tolerance` nats per row, or for
-    `max_iter` steps. ridge: added to the diagonal of each covariance, in the units of x. Raises `UserError`
-    where there are fewer rows than components.
+    `max_iter` steps. ridge: added to the diagonal of each covariance, in the units of x; where x has a mean
+    variance below 1, that share of it. Raises `UserError` where there are fewer rows than components.
     """
     if len(x) < components:
         raise UserError(f"mixture: there are {components} components, but only {len(x)} training examples")
@@ -185,7 +186,7 @@ def phi(u: Tensor) -> Tensor:
 
 def coefficients(starts: Starts) -> Tensor:
     """θ with θ · φ(u) = log p(u, component): [R, K, F]."""
-    factors = torch.linalg.cholesky(starts.covariances)
+    factors = cholesky(starts.covariances)
     precision = torch.cholesky_inverse(factors)
     i, j = torch.triu_indices(*precision.shape[-2:])
     linear = (precision @ starts.means[..., None]).squeeze(-1)
@@ -256,6 +257,24 @@ def _belongs(v: Tensor, centres: Tensor) -> Tensor:
     distance = torch.addmm(0.5 * flat.square().sum(dim=1, keepdim=True), flat, v.T, alpha=-1)
     distance = distance.unflatten(0, centres.shape[:2])
     return distance.eq_(distance.amin(dim=1, keepdim=True))
+
+
+def cholesky(covariances: Tensor) -> Tensor:
+    """Lower factors [..., D, D] of covariances that round-off may have left without one.
+
+    Of those the diagonal is raised by a share of its largest entry, as little as will do.
+    """
+    factors, failed = torch.linalg.cholesky_ex(covariances)
+    largest = covariances.diagonal(dim1=-2, dim2=-1).amax(dim=-1).clamp_min(torch.finfo(torch.float64).tiny)
+    raised, share = covariances, torch.finfo(torch.float64).eps
+    while failed.any() and share < 1:  # not of NaN
+        lift = share * largest * (failed > 0)
+        raised = raised + lift[..., None, None] * torch.eye(covariances.shape[-1], dtype=covariances.dtype)
+        factors, failed = torch.linalg.cholesky_ex(raised)
+        share *= 10
+    if failed.any():
+        raise UserError("mixture: the features are of too different sizes for covariances: standardise them")
+    return factors
 
 
 def _log_root(factors: Tensor) -> Tensor:

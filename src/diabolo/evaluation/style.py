@@ -79,6 +79,9 @@ class Style(Measure):
         shape = subject.splits.test.shape
         if len(shape) != 3:
             raise UserError("it turns and blurs images, and these are vectors")
+        splits = subject.splits
+        if min(map(len, (splits.train, splits.validation, splits.test))) < 2:
+            raise UserError("it needs two images or more in each of train, validation and test")
         for factor in factors(shape).values():
             factor.view.shape(shape)
 

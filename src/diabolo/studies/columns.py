@@ -33,6 +33,11 @@ class Column:
         """Whether it is of reconstructions, by the method's own decoder or by one that was lent."""
         return self.path[:2] == ("measures", "reconstruction")
 
+    @property
+    def extracted(self) -> bool:
+        """Whether it is in the features of an extractor: figures of different ones do not compare."""
+        return self.path[:2] == ("measures", "frechet")
+
     def read(self, scores: Mapping[str, Any], of: str = "encoder") -> float | None:
         """The figure of a representation ("encoder", "random") in the column's units, or None."""
         value: Any = scores.get(f"{of}.{self.space}" if self.space else of)
@@ -59,6 +64,8 @@ COLUMNS = {
     "linear-h": _percent("linear", "linear", "accuracy", space="h"),
     "mlp-map": _percent("MLP", "mlp", "accuracy", space="map"),
     "knn-h": _percent("kNN", "knn", "accuracy", space="h"),
+    "crop-linear": _percent("linear on crops", "crop-linear", "accuracy"),
+    "attributes": _percent("attributes", "attributes", "accuracy"),
     "finetune": _percent("fine-tuned", "finetune", "accuracy"),
     "gmm": _percent("GMM", "gmm", "accuracy"),
     "gmm-nmi": _percent("GMM NMI", "gmm", "nmi"),

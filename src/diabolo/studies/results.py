@@ -51,9 +51,17 @@ class Result:
 
     @property
     def extractor(self) -> str | None:
-        """Whose features the Fréchet distance is in, where there is one."""
-        found: str | None = self.scores["encoder"].get("measures", {}).get("frechet", {}).get("extractor")
-        return found
+        """Whose features the Fréchet distance is in, where there is one.
+
+        A classifier is trained anew on each machine; how far train images are tells two of one name apart.
+        """
+        found = self.scores["encoder"].get("measures", {}).get("frechet")
+        return f"{found['extractor']} (train images: {found['floor']:.3g})" if found else None
+
+    @property
+    def revision(self) -> str | None:
+        """Of the code that made it, where that was kept."""
+        return self.environment.get("revision")
 
 
 class Store:

@@ -109,6 +109,8 @@ def _footnotes(table: StudyTable) -> list[str]:
     noted = [f"{sentence}." for sentence in (*table.unreached, *table.lent)]
     precisions = [f"Trained in {' and '.join(table.precisions)}."] if table.precisions else []
     machines = [*precisions, *(f"Measured on {machine}." for machine in table.hardware)]
+    if table.revisions > 1:
+        machines.append(f"By {table.revisions} revisions of the code (`environment` of each result).")
     return [*bold, *noted, *_extractors(table), *machines]
 
 
@@ -117,7 +119,7 @@ def _extractors(table: StudyTable) -> list[str]:
     if not table.extractors:
         return []
     one = len(table.extractors) == 1
-    whose = "the features of" if one else "features of different extractors, which do not compare"
+    whose = "the features of" if one else "features of different extractors, do not compare and have no best"
     return [f"Fréchet distances are in {whose}: {'; '.join(table.extractors)}."]
 
 

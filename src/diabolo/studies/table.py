@@ -83,6 +83,7 @@ class StudyTable:
     unreached: Sequence[str] = ()
     lent: Sequence[str] = ()
     extractors: Sequence[str] = ()  # whose features Fréchet distances are in
+    revisions: int = 1  # of the code that made the results
     steps: Mapping[str, float] = field(default_factory=dict)  # in which the figures of a column move
     competing: Mapping[str, Mapping[str, BySeed]] = field(default_factory=dict)  # column → row → by seed
     untrained: Mapping[str, Mapping[str, BySeed]] = field(default_factory=dict)  # likewise
@@ -103,7 +104,12 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
     columns = [COLUMNS[key] for key in shown]
     # Rows on other data, or that go without other classes, have tasks of their own.
     one_task = len({(recipe.data.name, tuple(recipe.data.without)) for recipe in recipes.values()}) < 2
-    competing = {key: _competing(COLUMNS[key], values[key], borrowed) if one_task else {} for key in shown}
+    extractors = sorted({r.extractor for r in results if r.extractor})
+    apart = {key for key in keys if COLUMNS[key].extracted and len(extractors) > 1}
+    competing = {
+        key: _competing(COLUMNS[key], values[key], borrowed) if one_task and key not in apart else {}
+        for key in shown
+    }
     published = [key for key in study.columns if any(key in row.published for row in study.rows.values())]
     lines = []
     for name, row in study.rows.items():
@@ -125,7 +131,10 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
     return StudyTable(
         titles,
         lines,
-        claims=[_judge(claim, values, steps) for claim in study.claims],
+        claims=[
+            _judge(claim, values | {key: {row: {} for row in study.rows} for key in apart}, steps)
+            for claim in study.claims
+        ],
         hardware=sorted(
             {f"{machine_in(r.environment)}, torch {r.environment['packages']['torch']}" for r in results}
         ),
@@ -137,9 +146,8 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         ],
         unreached=unreached(recipes, columns, results, references),
         lent=_lent(columns, borrowed),
-        extractors=sorted({r.extractor for r in results if r.extractor})
-        if "frechet" in study.columns
-        else (),
+        extractors=extractors if any(column.extracted for column in columns) else (),
+        revisions=len({r.revision for r in results}),
         steps=steps,
         competing=competing,
         untrained={key: untrained_of(recipes, COLUMNS[key], results, references) for key in shown},
