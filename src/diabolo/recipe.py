@@ -49,6 +49,7 @@ class Data:
     bring no test part. split_seed: of the split, which does not change with the run's seed.
     size: the side to resize to, in pixels; images of several sizes become 64 when none is given.
     colour: as the images have it, or made grey or rgb.
+    labels: false goes without the classes that the data bring, such as folders that are none.
     strict: refuse unreadable files instead of skipping them.
     without: classes that train and validation go without, and test keeps.
     resident: pixels in memory, or else on disk; null: in memory where a quarter of it holds them.
@@ -62,6 +63,7 @@ class Data:
     split_seed: int = 0
     size: Annotated[int, Gt(0), Le(4096)] | None = None
     colour: Literal["as-is", "grey", "rgb"] = "as-is"
+    labels: bool = True
     strict: bool = False
     without: tuple[str, ...] = ()
     resident: bool | None = None

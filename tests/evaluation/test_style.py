@@ -1,5 +1,7 @@
 """The style suite on encoders that keep one thing and drop the others."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -66,3 +68,11 @@ def test_colours_have_two_factors_more():
 def test_vectors_are_refused():
     with pytest.raises(UserError, match="these are vectors"):
         Style().check(plain_subject(Coded(lambda z: z, (7,)), noise_splits((7,))))
+
+
+def test_a_part_of_one_image_is_refused():
+    """Nothing varies there; said before a training, not after it."""
+    splits = noise_splits((1, 8, 8))
+    few = replace(splits, validation=splits.validation.take(torch.arange(1)))
+    with pytest.raises(UserError, match="it needs two images or more in each of train, validation and test"):
+        Style().check(plain_subject(Coded(lambda z: z, (1, 8, 8)), few))

@@ -43,6 +43,29 @@ def test_a_good_run():
     ]
 
 
+@pytest.mark.parametrize(
+    ("knn", "linear", "n", "blind"),
+    [(0.62, 0.63, 500, True), (0.50, 0.40, 500, True), (0.62, 0.80, 500, False), (0.62, 0.68, 40, True)],
+)
+def test_a_guess_that_looks_at_no_image_is_a_reference_too(knn, linear, n, blind):
+    """Whatever the untrained encoder does."""
+    rows = {
+        "encoder": entry(70, knn, linear, n=n) | {"majority": 0.63},
+        "random": entry(60, 0.3, 0.3, n=n),
+    }
+    lines = verdict(rows)
+    words = f"no better than always giving the commonest class (63.0 %) on kNN ({100 * knn:.1f} %) and linear"
+    assert lines[0].startswith(("failed: " if n >= 100 else "") + words) == blind
+    assert any(line.startswith("beats a random encoder") for line in lines)
+
+
+def test_the_commonest_class_is_that_of_train():
+    labels = [np.array(of) for of in ([0, 1, 1], [0, 1], [0, 0, 0, 1])]
+    parts = [Part(np.arange(2.0 * len(y), dtype=np.float32).reshape(-1, 2), y) for y in labels]
+    assert score(Features(*parts, ("a", "b")), [], 0).scores["majority"] == 0.25
+    assert "majority" not in score(Features(*(Part(part.values) for part in parts)), [], 0).scores
+
+
 def test_few_train_examples_span_few_dimensions_and_are_no_collapse():
     wide = entry(43, width=2048) | {"train_size": 48}
     assert verdict({"encoder": wide})[0] == (
@@ -252,7 +275,8 @@ def different(said: dict[str, list[str]]) -> bool:
 
 def test_representations_are_told_apart_in_words(rows):
     said = said_of(rows, "random", "pca", "pixels", "supervised")
-    assert said["another random"][0].startswith("failed: cannot be told apart from a random encoder")
+    assert said["another random"][0].startswith("failed: no better than always giving the commonest class")
+    assert said["another random"][1].startswith("cannot be told apart from a random encoder")
     assert said["collapsed"][0].startswith("collapsed: 1 of 16 dimensions carry information")
     for name in ("pixels", "pca", "supervised", "good"):
         assert "collapse" not in " ".join(said[name])

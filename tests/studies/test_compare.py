@@ -18,7 +18,7 @@ from diabolo.components import merge
 from diabolo.errors import UserError
 from diabolo.run import Run
 from diabolo.studies.columns import COLUMNS
-from diabolo.studies.study import Study
+from diabolo.studies.study import Job, Study
 from diabolo.verbs import compare
 from diabolo.verbs.sides import side_by_side
 from tests.studies.planted import plant
@@ -187,6 +187,29 @@ def test_fewer_training_images_are_every_runs(tmp_path: Path, monkeypatch) -> No
     monkeypatch.setattr(compare, "share", lambda study, *_: begun.append(study))
     diabolo.compare("digits", ["ae", "vae"], limit=500, out=tmp_path, quiet=True)
     assert {begun[0].recipe(job, {}).data.limit for job in begun[0].jobs()} == {500}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ["gaussian-noise"]),
+        ({"views.transforms": "none"}, []),
+        ({"views": {"transforms": [{"name": "masking"}]}}, ["masking"]),
+    ],
+)
+def test_a_method_that_is_its_augmentation_keeps_it(settings, expected, tmp_path: Path, monkeypatch) -> None:
+    """With crops for its noise a denoising autoencoder would be another method; the user may say so."""
+    studies: list[Study] = []
+    monkeypatch.setattr(compare, "share", lambda study, *rest: studies.append(study))
+    diabolo.compare(
+        "digits", ["ae", "denoising-ae"], epochs=1, settings=SMALL | settings, out=tmp_path, quiet=True
+    )
+    recipe = studies[0].recipe(Job("denoising-ae", 0), {})
+    found = recipe.views.transforms
+    assert [view["name"] for view in found] == expected if isinstance(found, list) else expected == []
+    other = studies[0].recipe(Job("ae", 0), {}).views.transforms
+    assert (other == "simvae") == (not settings)
+    assert recipe.training.epochs == 1
 
 
 def test_what_cannot_be_trained_takes_no_folder(tmp_path: Path) -> None:

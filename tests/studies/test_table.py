@@ -293,25 +293,58 @@ def test_a_column_may_be_of_a_further_space(tmp_path: Path) -> None:
     assert [cell.text for cell in random.cells[1:]] == ["50.0", "20.0"]
 
 
+def of_extractor(folder: Path, row: str, distances: list[float], extractor: str, floor: float) -> None:
+    for seed, distance in enumerate(distances):
+        path = folder / f"{Job(row, seed).name}.json"
+        values = json.loads(path.read_text())
+        found = {"distance": distance, "extractor": extractor, "floor": floor}
+        values["scores"]["encoder"]["measures"]["frechet"] = found
+        path.write_text(json.dumps(values))
+
+
 def test_frechet_distances_are_named_after_their_extractor(tmp_path: Path) -> None:
     study = planted_study(columns=["knn", "frechet"], seeds=2)
     store = plant(tmp_path, "good", [0.9, 0.8], [0.01, 0.02])
     assert "Fréchet distances" not in section("a/study", study, store)
-
-    def measured(*extractors: str) -> str:
-        for seed, extractor in enumerate(extractors):
-            path = tmp_path / f"{Job('good', seed).name}.json"
-            values = json.loads(path.read_text())
-            found = {"distance": 12.34, "extractor": extractor}
-            values["scores"]["encoder"]["measures"]["frechet"] = found
-            path.write_text(json.dumps(values))
-        return section("a/study", study, store)
-
-    text = measured("a classifier, 98.9 % on test", "a classifier, 98.9 % on test")
-    assert text.count("Fréchet distances are in the features of: a classifier, 98.9 % on test.") == 1
+    of_extractor(tmp_path, "good", [12.3, 12.4], "a classifier, 98.9 % on test", 1.234)
+    text = section("a/study", study, store)
+    said = "Fréchet distances are in the features of: a classifier, 98.9 % on test (train images: 1.23)."
+    assert text.count(said) == 1
     assert "| Fréchet |" in text
-    assert "which do not compare: a classifier; another." in measured("a classifier", "another")
     assert "Fréchet distances" not in section("a/study", planted_study(seeds=2), store)
+
+
+@pytest.mark.parametrize(
+    ("other", "floor", "apart"),
+    [("a classifier", 1.0, False), ("another", 1.0, True), ("a classifier", 1.1, True)],
+)
+def test_distances_of_different_extractors_are_neither_ranked_nor_judged(
+    other: str, floor: float, apart: bool, tmp_path: Path
+) -> None:
+    """One of the same name, trained on another machine, is told by how far it sees train images."""
+    claim = {"says": "it draws better", "rows": ["good"], "over": ["bad"], "columns": ["frechet"]}
+    study = planted_study(columns=["frechet"], claims=[claim])
+    for row in ("good", "bad"):
+        plant(tmp_path, row, [0.9] * 3, [0.01] * 3)
+    of_extractor(tmp_path, "good", [10.0, 10.1, 10.2], "a classifier", 1.0)
+    of_extractor(tmp_path, "bad", [20.0, 20.1, 20.2], other, floor)
+    table = table_of(study, Store(tmp_path).results(study))
+    best = [line.cells[-1].best for line in table.lines]
+    assert best == ([False, False] if apart else [True, False])
+    assert table.claims[0].word == ("not run" if apart else "held")
+    said = "of different extractors, do not compare and have no best: "
+    assert (said in section("a/study", study, Store(tmp_path))) == apart
+
+
+def test_results_of_several_revisions_of_the_code_are_said_to_be(tmp_path: Path) -> None:
+    study, store = planted_study(), Store(tmp_path)
+    planted(tmp_path)
+    assert "revisions" not in section("a/study", study, store)
+    path = tmp_path / f"{Job('bad', 1).name}.json"
+    values = json.loads(path.read_text())
+    values["environment"]["revision"] = "0123456789ab"
+    path.write_text(json.dumps(values))
+    assert "By 2 revisions of the code" in section("a/study", study, store)
 
 
 def test_rows_without_results_say_so(tmp_path: Path) -> None:
@@ -358,6 +391,22 @@ def test_every_named_study_composes_each_of_its_runs(name: str) -> None:
         trials = study.rows[job.row].tried
         recipe = study.recipe(job, trials[0] if job.trial is None and trials else {})
         assert recipe.seed == job.seed
+
+
+@pytest.mark.parametrize("name", named_studies())
+def test_every_named_study_asks_for_what_its_columns_show(name: str) -> None:
+    """Rows that cannot be run here compose as well: with the means, they are."""
+    study = read_study(name)
+    rows = [row for row in study.rows if study.rows[row].recipe or study.rows[row].method]
+    scored = [study.recipe(Job(row, 0), {}).evaluation for row in rows]
+    asked = {spec["name"] for of in scored for spec in of.measures or ()}
+    for of in scored:
+        asked |= {"linear", "mlp", "knn"} if of.probes is None else {spec["name"] for spec in of.probes}
+    claimed = [key for claim in study.claims for key in claim.columns]
+    for key in [*study.columns, *claimed]:
+        path = COLUMNS[key].path
+        wanted = path[1] if path[0] == "measures" else path[0]
+        assert wanted in asked | {"centred_rank", "sparsity"}, key
 
 
 @pytest.mark.parametrize("name", named_studies())

@@ -130,7 +130,7 @@ def labels_of(names: Sequence[str | None], classes: Sequence[str]) -> Tensor:
     return torch.tensor([-1 if name is None else position[name] for name in names])
 
 
-def _chunks(array: NDArray[Any]) -> Iterator[slice]:
+def _chunks(array: NDArray[Any] | Pixels) -> Iterator[slice]:
     """Slices that cover an array, some megabytes each."""
     rows = max(1, CHUNK // array[:1].nbytes)
     yield from (slice(start, start + rows) for start in range(0, len(array), rows))
@@ -161,13 +161,12 @@ def _to_bytes(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
     return (array * np.float32(255)).round().astype(np.uint8) if limit == 1 else array.astype(np.uint8)
 
 
-def check_levels(array: NDArray[Any] | torch.Tensor, where: str) -> None:
-    """Refuse images of a data set that are integers 0 and 1: of 255 levels both are black."""
-    array = array.numpy(force=True) if isinstance(array, torch.Tensor) else np.asanyarray(array)
-    if array.dtype.kind not in "ui" or array.ndim < 3 or 0 in array.shape:
+def check_levels(pixels: Pixels, where: str) -> None:
+    """Refuse images of a data set that hold the levels 0 and 1 alone: of 255 both are black."""
+    if pixels.ndim != 4:
         return
-    spread = array[:: max(1, len(array) // LOOKED_AT)]
-    if spread.max() == 1 and all(array[rows].max() <= 1 for rows in _chunks(array)):
+    few = torch.arange(0, len(pixels), max(1, len(pixels) // LOOKED_AT))
+    if pixels[few].max() == 1 and all(pixels[rows].max() <= 1 for rows in _chunks(pixels)):
         raise UserError(
             f"{where}: only 0 and 1, as integers: of levels up to 255 both are black. Store booleans, or "
             "multiply by 255"

@@ -81,6 +81,13 @@ class Parts:
         }
         return Parts(**parts, notes=self.notes)
 
+    def without_labels(self) -> Parts:
+        """The same, as if it had no classes; what is labelled only is left out."""
+        bare: dict[str, Any] = {
+            name: replace(part, labels=None, classes=()) for name, part in self.present().items()
+        }
+        return Parts(**bare | {"labelled": None}, notes=self.notes)
+
     def origins(self) -> NDArray[np.str_]:
         """The part of each of all images, such as test, in the order of `present`."""
         parts = self.present()
@@ -310,11 +317,11 @@ def _from_arrays(
     colour: Colour,
     resident: bool | None,
 ) -> Parts:
-    check_levels(pixels["train"], str(path))
     made = {
         part: to_pixels(array, str(path), size=size, colour=colour, resident=resident)
         for part, array in pixels.items()
     }
+    check_levels(made["train"], str(path))
     positions, classes = to_labels(labels, str(path)) if labels else ({}, ())
     for part, one in made.items():
         if one.shape[1:] != made["train"].shape[1:]:

@@ -1,13 +1,15 @@
 """From what a data set brings to train, validation and test."""
 
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from diabolo.data.arrays import check_levels, to_pixels
+from diabolo.data.arrays import check_levels
+from diabolo.data.at_hand import Unnamed, images_at_hand
 from diabolo.data.catalog import CATALOG, DATASETS
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts, read
@@ -15,7 +17,7 @@ from diabolo.errors import UserError, unknown
 from diabolo.recipe import Data
 from diabolo.seeds import generator
 
-AtHand = Splits | Images | np.ndarray | Tensor  # data that are no name and no path
+AtHand = Splits | Unnamed  # data that are no name and no path
 
 
 def load(data: Data) -> Splits:
@@ -41,24 +43,39 @@ def read_parts(data: Data) -> Parts:
         return DATASETS.load(data.name)(entry, fetch(entry), **options)
     path = Path(data.name).expanduser()
     if not path.exists():
-        if path.name != data.name or path.suffix:
-            raise UserError(f"{data.name}: there is no such file or folder")
+        beside = sorted(file.name for file in path.parent.glob("*")) if path.parent.is_dir() else []
+        near = get_close_matches(path.name, beside, n=1)
+        hint = f": did you mean '{path.with_name(near[0])}'?" if near else ""
+        if path.name != data.name or path.suffix or near:
+            raise UserError(f"{data.name}: there is no such file or folder{hint}")
         raise UserError(f"{unknown('data set', data.name, CATALOG)} (there is no such path either)")
     return read(path, size=data.size, colour=data.colour, strict=data.strict, resident=data.resident)
 
 
+def found_from(folder: Path, data: Data) -> Data:
+    """The same data by a path that is there: a relative one that is not, seen from a folder above `folder`.
+
+    So a run is opened from anywhere, and after its project was moved.
+    """
+    path = Path(data.name).expanduser()
+    if data.name in CATALOG or path.is_absolute() or path.exists():
+        return data
+    there = (above / path for above in folder.resolve().parents if (above / path).exists())
+    return replace(data, name=str(next(there, path)))
+
+
 def splits_from(data: AtHand, settings: Data) -> Splits:
-    """What a user has at hand, as splits: `Images`, or an array as `to_pixels` takes it, are cut."""
+    """What a user has at hand, as splits: what is not yet split, see `images_at_hand`, is cut."""
     if isinstance(data, Splits):
         return data
-    if isinstance(data, Images):
-        return split(Parts(data), settings)
-    check_levels(data, "data")
-    return split(Parts(Images(to_pixels(data, "data", resident=settings.resident))), settings)
+    images = images_at_hand(data, resident=settings.resident)
+    check_levels(images.pixels, "data")
+    return split(Parts(images), settings)
 
 
 def split(parts: Parts, data: Data) -> Splits:
     """Hold out what the data set does not bring, then limit train."""
+    parts = parts if data.labels else parts.without_labels()
     rows, notes = torch.arange(len(parts.train)), list(parts.notes)
     test, validation = parts.test, parts.validation
     if test is None:

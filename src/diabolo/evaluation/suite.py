@@ -66,8 +66,8 @@ def score(
     scores: dict[str, Any] = {"width": features.width} | sizes | geometry(z)
     if features.note:
         scores["note"] = features.note
-    if unseen := _unseen(features):
-        scores["unseen"] = unseen
+    if "labels" in features.targets:
+        scores |= _of_labels(known(features.train), known(features.test))
     predictions = {}
     allowed = needing("features", probes) if "labels" in features.targets else []
     allowed += needing("attributes", probes) if "attributes" in features.targets else []
@@ -89,11 +89,13 @@ def score(
     return Scored(scores, predictions)
 
 
-def _unseen(features: Features) -> int:
-    """How many test examples are of classes that train lacks: no probe can get them right."""
-    if "labels" not in features.targets:
-        return 0
-    return int((~np.isin(known(features.test), known(features.train))).sum())
+def _of_labels(train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+    """What labels alone say: the accuracy of always giving the class commonest on train, as "majority"; and
+    as "unseen", where there are any, how many test examples are of classes that train lacks.
+    """
+    found: dict[str, Any] = {"majority": float((test == np.bincount(train).argmax()).mean())}
+    unseen = int((~np.isin(test, train)).sum())  # no probe can get them right
+    return found | ({"unseen": unseen} if unseen else {})
 
 
 def embedding(

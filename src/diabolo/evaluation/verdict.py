@@ -48,12 +48,15 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
     lines = [dimensions] if collapsed else []  # the first sentence is what matters most
     if "embedding" in encoder:
         lines += filter(None, [_behind(encoder["embedding"])])
+    blind = _like_majority(encoder)
+    if blind:
+        lines.append(f"failed: {blind}" if encoder["test_size"] >= FEW else blind)
     if random := scores.get("random"):
         sides = compare(encoder, random)
         failed = bool(sides) and 1 not in sides.values() and encoder["test_size"] >= FEW
         line = _against(encoder, random, "a random encoder of the same architecture")
         if line:
-            lines.append(f"failed: {line}" if failed else line)
+            lines.append(f"failed: {line}" if failed and not blind else line)
     if not collapsed:
         lines.append(dimensions)
     if pca := scores.get("pca"):
@@ -190,6 +193,18 @@ def _behind(embedding: Entry) -> str | None:
             f"collapsed behind h: all embeddings lie near one point (spread {embedding['spread']:.3f} of 1)"
         )
     return None
+
+
+def _like_majority(encoder: Entry) -> str | None:
+    """A sentence where no probe does better than a guess that looks at no image."""
+    found = {
+        probe: encoder[probe]["accuracy"] for probe in PROBES if probe in encoder and probe != "attributes"
+    }
+    guess, n = encoder.get("majority"), encoder["test_size"]
+    if not found or guess is None or any(p > guess and differ(p, n, guess, n) for p in found.values()):
+        return None
+    figures = " and ".join(f"{PROBES[probe]} ({100 * p:.1f} %)" for probe, p in found.items())
+    return f"no better than always giving the commonest class ({100 * guess:.1f} %) on {figures}"
 
 
 def _against(encoder: Entry, reference: Entry, words: str) -> str:

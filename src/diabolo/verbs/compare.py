@@ -51,7 +51,8 @@ def compare(
     """Train and score each method with each seed, and write one table.
 
     Encoder, augmentations, epochs, probes and the scored space h are the same for all, but for methods that
-    are their encoder, such as mae, which stand beside their own untrained twin.
+    are their encoder, such as mae, which stand beside their own untrained twin, and for those that are their
+    augmentation: denoising-ae keeps its noise, and has no other.
 
     data: a name of the catalog or a path. budget: the training time of each run, such as "20m", in place of
     epochs: each method's pace is measured once, on this machine, and the epochs that the time buys stand in
@@ -127,7 +128,7 @@ def _study(
     study = study_from(
         {
             "title": f"{', '.join(names)} on {Path(data).name}",
-            "rows": {name: _row(name, data) for name in names},
+            "rows": {name: _row(name, data, settings) for name in names},
             "columns": columns,
             "seeds": seeds,
             "shared": shared | dict(settings),
@@ -155,10 +156,18 @@ def _preflight(study: Study, splits: Splits, store: Store) -> None:
             preflight(recipe, splits, facts, NOTHING, default_device())
 
 
-def _row(method: str, data: str) -> dict[str, Any]:
-    """A row of the study. What has nothing to train stays at no epochs, whatever the others are given."""
+def _row(method: str, data: str, over: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the study, and what it keeps of its own whatever all are given, but by the user's settings.
+
+    What has nothing to train stays at no epochs; a method that lists its augmentations, and does not name a
+    set of them, is nothing without them.
+    """
     own = compose([{"data": {"name": data}, "method": method}])
-    return {"method": method, "settings": {} if own.training.epochs else {"training.epochs": 0}}
+    kept: dict[str, Any] = {} if own.training.epochs else {"training.epochs": 0}
+    told = "transforms" in over.get("views", {}) or any(key.startswith("views.transforms") for key in over)
+    if isinstance(own.views.transforms, list) and not told:
+        kept["views.transforms"] = own.views.transforms
+    return {"method": method, "settings": kept}
 
 
 def _refuse_what_varies(settings: Mapping[str, Any]) -> None:
@@ -173,7 +182,7 @@ def _refuse_what_varies(settings: Mapping[str, Any]) -> None:
 def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show) -> Study:
     """The study with the epochs that each method can afford, measured where they are not known yet."""
     path = folder / "budget.json"
-    trained = [name for name, row in study.rows.items() if not row.settings]
+    trained = [name for name, row in study.rows.items() if "training.epochs" not in row.settings]
     if path.exists():
         known = json.loads(path.read_text("utf-8"))
         if known["seconds"] != seconds:
@@ -188,7 +197,11 @@ def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show
         epochs[name] = epochs_within(seconds, recipe, len(load(recipe.data).train), workers)
         show.note(f"{name}: the budget buys {epochs[name]:,} epochs")
         write_json(path, {"seconds": seconds, "epochs": epochs})
-    bought = {name: replace(study.rows[name], settings={"training.epochs": epochs[name]}) for name in trained}
+    bought = {
+        name: replace(row, settings=row.settings | {"training.epochs": epochs[name]})
+        for name, row in study.rows.items()
+        if name in trained
+    }
     return replace(study, rows=study.rows | bought)
 
 

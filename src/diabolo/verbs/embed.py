@@ -41,7 +41,7 @@ def embed(
     features = run.embed(images, space)
     if out is not None:
         origins = origins_of(run, parts)
-        if "test" not in origins:
+        if "test" not in origins and images.labels is not None:
             show.note(
                 "there is no test part: 'diabolo evaluate' cuts one at random, which tests nothing where the "
                 "run was trained on these images"

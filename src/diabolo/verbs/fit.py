@@ -18,8 +18,9 @@ from torch import nn
 
 from diabolo.allocator import spare_page_faults
 from diabolo.components import CUSTOM
+from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Splits
-from diabolo.data.splits import AtHand, load, splits_from
+from diabolo.data.splits import AtHand, found_from, load, splits_from
 from diabolo.distributed import alone, missing_others, world_size
 from diabolo.errors import Interrupted, UserError, blaming_settings
 from diabolo.evaluation.measures import build_measures, check_measures
@@ -36,6 +37,7 @@ from diabolo.verbs.sitting import Watch, train_run, warm_start
 from diabolo.views.base import View
 
 T = TypeVar("T")
+SHOWN = 5  # classes that are named
 Begun = tuple[Path, str, Facts]  # the folder of a run, its precision, and what it knows of its data
 
 
@@ -62,7 +64,8 @@ def fit(
 ) -> Run:
     """Train an encoder, score its representation, and write a report.
 
-    data: a name of the catalog, a path, `Images`, `Splits`, or an array as `to_pixels` takes it.
+    data: a name of the catalog, a path, `Splits`, or what `images_at_hand` takes: an array, (array, labels),
+    a data set of PyTorch, `Images`.
     method: a name of `diabolo methods`.
     recipe: a named recipe, a YAML file, or a mapping. settings: `"key=value"` texts or a mapping, laid over
     the recipe. out: the run folder; by default a new one under `runs/`. resume: continue it.
@@ -78,19 +81,27 @@ def fit(
         Run.open(out)  # which says so where it is none
     if data is not None and not isinstance(data, str | Path | AtHand):
         raise UserError(
-            f"data: of type {type(data).__name__}: give a name, a path, an array, Splits, or "
-            "Images(pixels, labels)"
+            f"data: of type {type(data).__name__}: give a name, a path, an array, (array, labels), a data "
+            "set of PyTorch, Images or Splits"
         )
     if method is not None and not isinstance(method, str):
         raise UserError("method: give its name; a class of your own gets one by diabolo.tables.METHODS.add")
     if encoder is not None and not isinstance(encoder, nn.Module):
         raise UserError("encoder: give a module, an object of a subclass of nn.Module")
+    for view in transforms or ():
+        if not isinstance(view, View):
+            raise UserError(
+                f"transforms: of type {type(view).__name__}: give objects of a subclass of "
+                "diabolo.views.base.View, as docs/adding-a-method.md shows"
+            )
     own = Own(encoder, transforms)
     values = recipe if isinstance(recipe, Mapping) else {} if recipe is None else read_recipe(str(recipe))
     started = Path(out, "recipe.yaml") if resume and out is not None else None
     before = Run.open(started.parent).recipe.to_dict() if started and started.exists() else {}
     options = _options(data, method, epochs, limit, seed, init, own)
     composed = compose([before, values, options], settings)
+    if (given := options.get("data", {}).get("name", composed.data.name)) != composed.data.name:
+        raise UserError(f"data.name: the settings say {composed.data.name}, but the data given are {given}")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = _launched(accelerator, devices)
     if composed.training.batch_size % world_size():
@@ -105,9 +116,11 @@ def fit(
         raise UserError("the run was trained on arrays: pass them again, as data=…")
     if isinstance(data, AtHand):
         own = replace(own, splits=splits_from(data, composed.data))
-    splits = own.splits or load(composed.data)
+    splits = own.splits or load(found_from(started.parent, composed.data) if started else composed.data)
     for note in splits.notes:
         show.note(note)
+    if composed.data.name not in CATALOG and splits.train.labels is not None:
+        show.note(_classes(splits.train.classes))
     with blaming_settings():
         composed = complete_for(composed, splits.train.shape)
     folder, precision, facts = _once(
@@ -184,6 +197,12 @@ def _options(
         "training": _set(epochs=epochs),
     }
     return {k: v for k, v in given.items() if v} | _set(seed=seed, init=None if init is None else str(init))
+
+
+def _classes(names: Sequence[str]) -> str:
+    """What is taken for classes, in words: folders may be none."""
+    some = ", ".join(names[:SHOWN]) + ", …" * (len(names) > SHOWN)
+    return f"{len(names)} classes: {some} (data.labels=false leaves them out)"
 
 
 def _set(**values: Any) -> dict[str, Any]:

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from diabolo.components import CUSTOM
-from diabolo.data.arrays import to_pixels
+from diabolo.data.at_hand import images_at_hand
 from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
-from diabolo.data.splits import read_parts, split
+from diabolo.data.splits import AtHand, found_from, read_parts, split
 from diabolo.errors import UserError
 from diabolo.evaluation.decoder import coder_for
 from diabolo.generation import Coder
@@ -26,8 +25,7 @@ from diabolo.verbs.console import Show
 from diabolo.views.pipeline import views_at_hand
 
 DECODER = "decoder.safetensors"  # in a run folder: trained for a method without one
-Array = NDArray[Any] | torch.Tensor
-Looked = str | Path | Images | Splits | Array | None
+Looked = str | Path | AtHand | None
 
 
 def opened(run: str | Path | Run) -> Run:
@@ -42,17 +40,18 @@ def splits_of(run: Run, data: Looked = None) -> Splits:
     """
     if isinstance(data, Splits):
         return data
-    name = run.recipe.data.name
     if run.own.splits is not None:
         return run.own.splits
+    name = run.recipe.data.name
     if name == CUSTOM:
         raise UserError(f"{run.folder} was trained on arrays: give them again, as Run.open(folder, data=…)")
-    if name not in CATALOG and not Path(name).expanduser().exists():
+    known = found_from(run.folder, run.recipe.data)
+    if name not in CATALOG and not Path(known.name).expanduser().exists():
         raise UserError(
-            f"{run.folder} was trained on {name}, and from here there is no such path: put the data back, or "
-            "call this where the run was trained"
+            f"{run.folder} was trained on {name}, and there is no such path, from here or from the folders "
+            "above the run: put the data back"
         )
-    return _same(run, split(read_parts(run.recipe.data).named(), run.recipe.data))
+    return _same(run, split(read_parts(known).named(), known))
 
 
 def trained_on(run: Run, data: Looked = None) -> Splits:
@@ -73,7 +72,7 @@ def splits_like(run: Run, data: Looked, show: Show) -> Splits:
         parts = parts_like(run, data, show)
         splits = _own_cut(run, parts) or split(parts, Data(name=str(data)))
     else:
-        parts = Parts(_images(data)).named()
+        parts = Parts(images_at_hand(data)).named()
         splits = _own_cut(run, parts) or split(parts, Data(name=CUSTOM))
     _check_shape(run, splits.train)
     return splits
@@ -111,19 +110,15 @@ def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
 
 def parts_of(run: Run, data: Looked, show: Show) -> Parts:
     """Every image to look at, by the part it is from; by default all the run's own."""
-    if isinstance(data, Images | np.ndarray | torch.Tensor):
-        parts = Parts(_images(data)).named()
-    elif data is None or isinstance(data, Splits):
+    if data is None or isinstance(data, Splits):
         splits = splits_of(run, data)
         parts = Parts(splits.train, splits.validation, splits.test, splits.labelled).named()
-    else:
+    elif isinstance(data, str | Path):
         parts = parts_like(run, data, show)
+    else:
+        parts = Parts(images_at_hand(data)).named()
     _check_shape(run, parts.train)
     return parts
-
-
-def _images(data: Images | Array) -> Images:
-    return data if isinstance(data, Images) else Images(to_pixels(data, "data"))
 
 
 def _check_shape(run: Run, images: Images) -> None:
@@ -165,17 +160,17 @@ def _own_cut(run: Run, parts: Parts) -> Splits | None:
 def images_of(run: Run, data: Looked, show: Show) -> Images:
     """The images to look at, named: those given, or the run's own test images.
 
-    data: `Images`, or an array as `to_pixels` takes it; the test part of `Splits`; or a data set's name or
-    path, of which the test part is taken where it brings one, else every image.
+    data: what `images_at_hand` takes; the test part of `Splits`; or a data set's name or path, of which the
+    test part is taken where it brings one, else every image.
     """
     if data is None or isinstance(data, Splits):
         splits = splits_of(run, data)
         images = Parts(splits.train, test=splits.test).named().present()["test"]
-    elif isinstance(data, Images | np.ndarray | torch.Tensor):
-        images = Parts(_images(data)).named().train
-    else:
+    elif isinstance(data, str | Path):
         parts = parts_like(run, data, show)
         images = parts.test or parts.together()
+    else:
+        images = Parts(images_at_hand(data)).named().train
     _check_shape(run, images)
     if not len(images):
         raise UserError("there are no images to look at")

@@ -33,11 +33,11 @@ Specs = list[dict[str, Any]]
 def untrained_rows(
     run: Run, subject: Subject, specs: Specs, measures: Specs, rows: dict[str, str], show: Show
 ) -> dict[str, Any]:
-    """The untrained twin in each space: row → scores. An untrained run is its own twin.
+    """The untrained twin in each space: row → scores. A run without training or `init` is its own twin.
 
     measures: those of the run, of which some say something of its twin.
     """
-    if run.recipe.training.epochs == 0:
+    if run.recipe.training.epochs == 0 and run.recipe.init is None:
         return {}
     splits, recipe = subject.splits, run.recipe.to_dict()
     architecture: dict[str, Any] = {key: recipe[key] for key in ("encoder", "decoder", "method", "views")}

@@ -48,7 +48,10 @@ class Pipeline:
         """What each augmentation draws for `n` examples of `shape`: tensors [n · J, …]."""
         drawn = []
         for view in self.transforms:
-            drawn.append(view.draw(n * self.count, shape, rng))
+            found = view.draw(n * self.count, shape, rng)
+            if not isinstance(found, dict):
+                raise UserError(f"{view}: draw returns a dictionary of tensors, not {type(found).__name__}")
+            drawn.append(found)
             shape = view.shape(shape)
         return drawn
 

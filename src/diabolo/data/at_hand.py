@@ -1,0 +1,92 @@
+"""What a user has at hand in Python, as images: arrays, arrays with labels, data sets of PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
+
+from diabolo.data.arrays import to_labels, to_pixels
+from diabolo.data.images import Images
+from diabolo.errors import UserError
+
+Array = NDArray[Any] | Tensor
+Unnamed = Images | np.ndarray | Tensor | tuple | Dataset  # data that are no name and no path, not yet split
+
+
+def images_at_hand(data: Unnamed, where: str = "data", resident: bool | None = None) -> Images:
+    """`Images` from themselves; from an array as `to_pixels` takes it, or from (images, labels), where labels
+    are whole numbers or class names [N], −1 for none; or from a map-style data set of PyTorch or torchvision,
+    whose items are images, or tuples of an image, its label and whatever else: all of them are read.
+
+    Its images are Pillow's, or arrays and tensors as `to_pixels` takes them one by one, of one size.
+    """
+    if isinstance(data, Images):
+        return data
+    if isinstance(data, Dataset):
+        return _of_items(data, where)
+    if not isinstance(data, tuple):
+        return Images(to_pixels(data, where, resident=resident))
+    if len(data) != 2:
+        raise UserError(f"{where}: a tuple is (images, labels), this one has {len(data)} entries")
+    pixels = to_pixels(data[0], where, resident=resident)
+    return _labelled(pixels, np.asarray(data[1]), where)
+
+
+def _labelled(pixels: Any, labels: NDArray[Any], where: str) -> Images:
+    found, classes = to_labels({"train": labels}, where)
+    if len(found["train"]) != len(pixels):
+        raise UserError(f"{where}: {len(pixels)} images but {len(found['train'])} labels")
+    return Images(pixels, found["train"], classes)
+
+
+def _of_items(data: Dataset[Any], where: str) -> Images:
+    if isinstance(data, IterableDataset) or not hasattr(data, "__len__"):
+        raise UserError(f"{where}: a data set without a length and positions cannot be split: give arrays")
+    images: list[NDArray[Any]] = []
+    labels: list[int | str | None] = []
+    for image, label in _items(data, where):
+        if images and image.shape != images[0].shape:
+            sizes = f"{list(images[0].shape)} and {list(image.shape)}"
+            raise UserError(f"{where}: images of {sizes}: resize them in the data set's transform")
+        images.append(image)
+        labels.append(label)
+    if not images:
+        raise UserError(f"{where}: the data set is empty")
+    pixels = to_pixels(np.stack(images), where)
+    if None in labels:
+        return Images(pixels)
+    made = _labelled(pixels, np.array(labels), where)
+    names = getattr(data, "classes", None)  # of torchvision's
+    numbers = [int(name) for name in made.classes] if isinstance(labels[0], int) else []
+    if not numbers or not isinstance(names, list | tuple) or max(numbers) >= len(names):
+        return made
+    return Images(pixels, made.labels, tuple(str(names[i]) for i in numbers))
+
+
+def _items(data: Any, where: str) -> Iterator[tuple[NDArray[Any], int | str | None]]:
+    """Each image as an array, a tensor's channels first, and its label."""
+    for i in range(len(data)):
+        item = data[i]
+        image, *rest = item if isinstance(item, tuple | list) else (item,)
+        label = _label(rest[0], where) if rest else None
+        if isinstance(image, Image.Image):
+            grey = image.mode in ("1", "L")
+            yield np.asarray(image.convert("L" if grey else "RGB")), label
+        elif isinstance(image, np.ndarray | Tensor):
+            yield image.numpy(force=True) if isinstance(image, Tensor) else image, label
+        else:
+            raise UserError(f"{where}: item {i} is of type {type(image).__name__}, and no image or array")
+
+
+def _label(label: Any, where: str) -> int | str | None:
+    if label is None or isinstance(label, str):
+        return label
+    if isinstance(label, int | np.integer) or (isinstance(label, np.ndarray | Tensor) and label.ndim == 0):
+        return int(label)
+    raise UserError(f"{where}: labels are whole numbers or class names, not of type {type(label).__name__}")

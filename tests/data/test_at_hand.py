@@ -1,0 +1,119 @@
+"""What a user has at hand in Python, as images."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+
+import diabolo
+from diabolo.data.at_hand import images_at_hand
+from diabolo.data.images import Images
+from diabolo.errors import UserError
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (7, 5, 6, 3), np.uint8)  # [N, H, W, C]
+FIRST = torch.from_numpy(COLOUR.transpose(0, 3, 1, 2).copy())
+LABELS = [2, 0, 2, 1, 0, 1, 2]
+
+
+class Items(Dataset):
+    """Whatever is given, one by one."""
+
+    def __init__(self, items: list[Any], **attributes: Any) -> None:
+        self.items = items
+        vars(self).update(attributes)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.items[i]
+
+
+class Stream(IterableDataset):
+    def __iter__(self) -> Any:
+        return iter(COLOUR)
+
+
+def test_arrays_may_have_labels_beside_them():
+    for labels in (LABELS, np.array(LABELS), torch.tensor(LABELS)):
+        images = images_at_hand((COLOUR, labels))
+        assert torch.equal(images.pixels, FIRST)
+        assert images.labels.tolist() == LABELS
+        assert images.classes == ("0", "1", "2")
+    named = images_at_hand((FIRST, ["dog", "cat", "dog", "dog", "cat", "cat", "dog"]))
+    assert named.classes == ("cat", "dog")
+    assert named.labels.tolist() == [1, 0, 1, 1, 0, 0, 1]
+    assert images_at_hand((COLOUR, [-1, 0, 1, 1, 0, 0, 1])).labels.tolist()[0] == -1
+    own = Images(FIRST)
+    assert images_at_hand(own) is own
+    assert torch.equal(images_at_hand(COLOUR).pixels, FIRST)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [(Image.fromarray(image), label) for image, label in zip(COLOUR, LABELS, strict=True)],
+        [(image, np.int64(label)) for image, label in zip(COLOUR, LABELS, strict=True)],
+        [[image.float() / 255, torch.tensor(label)] for image, label in zip(FIRST, LABELS, strict=True)],
+        [(image, label, "more") for image, label in zip(FIRST, LABELS, strict=True)],
+    ],
+    ids=["pillow", "numpy", "floats", "three entries"],
+)
+def test_a_data_set_of_pytorch_is_read_whole(items):
+    images = images_at_hand(Items(items, classes=["plane", "car", "bird", "cat"]))
+    assert torch.equal(images.pixels, FIRST)
+    assert [images.classes[label] for label in images.labels] == [["plane", "car", "bird"][i] for i in LABELS]
+
+
+def test_a_data_set_may_have_no_labels_or_none_that_are_named():
+    assert images_at_hand(Items(list(COLOUR))).labels is None
+    assert images_at_hand(TensorDataset(FIRST)).labels is None
+    images = images_at_hand(Subset(TensorDataset(FIRST, torch.tensor(LABELS)), [3, 1]))
+    assert torch.equal(images.pixels, FIRST[[3, 1]])
+    assert images.classes == ("0", "1")
+    assert images_at_hand(Items([(FIRST[0], "b"), (FIRST[1], "a")])).classes == ("a", "b")
+    grey = Items([Image.fromarray(image[..., 0]) for image in COLOUR])
+    assert images_at_hand(grey).shape == (1, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((COLOUR, LABELS, LABELS), "a tuple is (images, labels), this one has 3 entries"),
+        ((COLOUR, LABELS[:3]), "7 images but 3 labels"),
+        ((COLOUR, [[0, 1]] * 7), "expected one per image"),
+        (Stream(), "without a length and positions cannot be split"),
+        (Items([]), "the data set is empty"),
+        (Items([COLOUR[0], COLOUR[1, :4]]), "images of [5, 6, 3] and [4, 6, 3]: resize them"),
+        (Items([{"image": COLOUR[0]}]), "item 0 is of type dict, and no image or array"),
+        (Items([(COLOUR[0], {"boxes": []})]), "whole numbers or class names, not of type dict"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(data, message):
+    with pytest.raises(UserError) as refusal:
+        images_at_hand(data)
+    assert message in str(refusal.value)
+
+
+def test_it_is_trained_on_and_looked_at(tmp_path, capsys):
+    """As the same images are from a file; a run knows them again by what they are."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    x = (x * 255 / 16).round().astype(np.uint8).reshape(-1, 8, 8)
+    settings = {"evaluation.live": 0, "evaluation.references": False}
+    options: dict[str, Any] = {"method": "ae", "epochs": 1, "settings": settings}
+    run = diabolo.fit((x, y), out=tmp_path / "arrays", **options)
+    assert "10 classes: 0, 1, 2, 3, 4, … (data.labels=false leaves them out)" in capsys.readouterr().err
+    items = Items([(Image.fromarray(image), int(label)) for image, label in zip(x, y, strict=True)])
+    other = diabolo.fit(items, out=tmp_path / "items", quiet=True, **options)
+    assert run.facts == other.facts
+    assert run.scores["encoder"]["knn"]["accuracy"] == other.scores["encoder"]["knn"]["accuracy"]
+    reopened = diabolo.Run.open(run.folder, data=items)
+    assert len(diabolo.predict(reopened, (x[:9], y[:9]), quiet=True)["labels"]) == 9
+    with pytest.raises(UserError, match="of type list: give a name, a path, an array, \\(array, labels\\)"):
+        diabolo.fit([x], "ae")  # type: ignore[arg-type]
