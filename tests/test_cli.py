@@ -11,12 +11,15 @@ import tarfile
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch._inductor.config
+import yaml
 from PIL import Image
+from torch import Tensor
 
 import diabolo
 from diabolo.cli import main
@@ -28,6 +31,7 @@ from diabolo.files import read_tensors
 from diabolo.recipe import Data, from_yaml
 from diabolo.run import Run
 from diabolo.verbs.reading import splits_of
+from diabolo.views.base import View
 
 SMALL = "{name: random-resized-crop, size: 4}"
 QUICK = ["--epochs", "1", "--set", "training.batch_size=32", "--set", "encoder={name: mlp, widths: [32]}"]
@@ -252,6 +256,28 @@ def test_a_module_and_views_of_one_s_own(tmp_path: Path) -> None:
         Run.open(tmp_path / "run").embed(images)
 
 
+class Undrawn(View):
+    """Draws nothing, by returning nothing."""
+
+    def draw(self, n: int, shape: tuple[int, ...], rng: torch.Generator) -> Any:
+        return None
+
+    def apply(self, x: Tensor, drawn: Any) -> Tensor:
+        return x
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        (lambda x: x, r"of type function: give objects of a subclass of diabolo\.views\.base\.View"),
+        (Undrawn(), r"Undrawn\(\): draw returns a dictionary of tensors, not NoneType"),
+    ],
+)
+def test_what_is_no_view_is_refused(transform: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        diabolo.fit("digits", "simclr", transforms=[transform], out=tmp_path / "run", quiet=True)
+
+
 def test_arrays_train_and_embed_as_they_are() -> None:
     import diabolo
 
@@ -371,6 +397,15 @@ def test_a_warm_start_takes_the_other_run_s_weights(fitted: Path, tmp_path: Path
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_started_from_other_weights_and_not_trained_it_stands_beside_its_untrained_twin(
+    fitted: Path, tmp_path: Path
+) -> None:
+    start = ["fit", "digits", "--method", "ae", "--init", fitted, *QUICK, "--epochs", "0"]
+    assert run(*start, "--out", tmp_path / "warm", "--set", "evaluation.probes=[knn]") == 0
+    scores = Run.open(tmp_path / "warm").scores
+    assert scores["random"]["centred_rank"] != scores["encoder"]["centred_rank"]
+
+
 # A user's own data, made from real images
 
 
@@ -427,6 +462,57 @@ def test_fit_takes_what_a_user_brings(kind: str, data: str, tmp_path: Path) -> N
     trained = Run.open(out)
     assert trained.facts.shape == load(Data(name=data)).train.shape
     assert 0 <= trained.scores["encoder"]["knn"]["accuracy"] <= 1
+
+
+def test_folders_that_are_no_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = made("folder", tmp_path, *pictures())
+    fit = [
+        "fit",
+        path,
+        "--method",
+        "ae",
+        *QUICK,
+        "--set",
+        "evaluation.probes=[knn]",
+        "--set",
+        "data.test=0.3",
+    ]
+    assert run(*fit, "--out", tmp_path / "labelled") == 0
+    said = "10 classes: class0, class1, class2, class3, class4, … (data.labels=false leaves them out)"
+    assert said in capsys.readouterr().err
+    assert "knn" in Run.open(tmp_path / "labelled").scores["encoder"]
+    bare = ["fit", path, "--method", "ae", *QUICK, "--set", "data.labels=false", "--out", tmp_path / "bare"]
+    assert run(*bare) == 0
+    assert "classes" not in capsys.readouterr().err
+    assert Run.open(tmp_path / "bare").facts.classes == ()
+    assert "linear" not in Run.open(tmp_path / "bare").scores["encoder"]
+    assert "judged by its rank only" in Run.open(tmp_path / "bare").scores["verdict"][-1]
+    assert run("embed", tmp_path / "bare", path, "-o", tmp_path / "z.npz") == 0
+    capsys.readouterr()
+    (path / "class0").rename(path / "unlabelled")
+    assert run("embed", tmp_path / "bare", path / "unlabelled", "-o", tmp_path / "z.npz") == 0
+    assert "cuts one at random" not in capsys.readouterr().err  # there are no labels to be scored by
+
+
+def test_a_run_is_used_from_anywhere_and_after_its_project_was_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "project"
+    home.mkdir()
+    made("npz", home, *pictures())
+    monkeypatch.chdir(home)
+    options = ["--method", "ae", *QUICK, "--set", "evaluation.probes=[knn]", "--set", "data.test=0.3"]
+    assert run("fit", "photos.npz", "--out", "runs/one", *options, "--no-evaluate") == 0
+    home = home.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert run("fit", "--resume", "--out", home / "runs" / "one") == 0
+    accuracy = Run.open(home / "runs" / "one").scores["encoder"]["knn"]["accuracy"]
+    assert run("evaluate", home / "runs" / "one") == 0
+    assert Run.open(home / "runs" / "one").scores["encoder"]["knn"]["accuracy"] == accuracy
+    assert yaml.safe_load((home / "runs" / "one" / "recipe.yaml").read_text())["data"]["name"] == "photos.npz"
+    (home / "photos.npz").unlink()
+    message = refused(capsys, "evaluate", home / "runs" / "one")
+    assert "was trained on photos.npz, and there is no such path, from here or from the folders" in message
 
 
 def test_images_without_labels_are_judged_by_their_rank(tmp_path: Path) -> None:
@@ -534,6 +620,10 @@ def test_vectors_train_too(tmp_path: Path) -> None:
         (["fit", "digits", "--method", "ae", "--set", "data.size=100000"], "less than or equal to 4096"),
         (["fit", "digits", "--method", "mae", "--set", "encoder=conv"], "cannot: use encoder=vit"),
         (["fit", "digits", "--method", "ae", "--init", "nowhere"], "no model file at nowhere"),
+        (
+            ["fit", "digits", "--method", "ae", "--set", "data.name=mnist"],
+            "data.name: the settings say mnist, but the data given are digits",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(
@@ -541,6 +631,16 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 ) -> None:
     assert message in refused(capsys, *arguments, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_path_that_is_nearly_there_is_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "labelled").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for given, near in (("labeled", "labelled"), (f"{tmp_path}/labeled", f"{tmp_path}/labelled")):
+        message = refused(capsys, "fit", given, "--method", "ae")
+        assert f"{given}: there is no such file or folder: did you mean '{near}'?" in message
 
 
 def test_data_that_went_away_are_said_to_be_the_run_s(

@@ -43,13 +43,19 @@ def read_parts(data: Data) -> Parts:
         return DATASETS.load(data.name)(entry, fetch(entry), **options)
     path = Path(data.name).expanduser()
     if not path.exists():
-        beside = sorted(file.name for file in path.parent.glob("*")) if path.parent.is_dir() else []
-        near = get_close_matches(path.name, beside, n=1)
-        hint = f": did you mean '{path.with_name(near[0])}'?" if near else ""
-        if path.name != data.name or path.suffix or near:
+        near = _near(path)
+        if path.name != data.name or path.suffix or (near and not get_close_matches(data.name, CATALOG)):
+            hint = f": did you mean '{near}'?" if near else ""
             raise UserError(f"{data.name}: there is no such file or folder{hint}")
         raise UserError(f"{unknown('data set', data.name, CATALOG)} (there is no such path either)")
     return read(path, size=data.size, colour=data.colour, strict=data.strict, resident=data.resident)
+
+
+def _near(path: Path) -> Path | None:
+    """What is called nearly alike, in the same folder."""
+    beside = [file.name for file in path.parent.glob("[!.]*")] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, sorted(beside), n=1, cutoff=0.75)
+    return path.with_name(near[0]) if near else None
 
 
 def found_from(folder: Path, data: Data) -> Data:
