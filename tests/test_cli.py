@@ -389,12 +389,28 @@ def test_a_process_speaks_for_all_or_of_its_own_device(
     assert capsys.readouterr().err == says
 
 
-def test_a_warm_start_takes_the_other_run_s_weights(fitted: Path, tmp_path: Path) -> None:
+def test_a_warm_start_takes_the_other_run_s_weights(
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     start = ["fit", "digits", "--method", "ae", "--init", fitted, *QUICK, "--no-evaluate", "--epochs", "0"]
     assert run(*start, "--out", tmp_path / "warm") == 0
+    assert f"weights of {fitted}\n" in capsys.readouterr().err
     one, _ = read_tensors(fitted / "model.safetensors")
     other, _ = read_tensors(tmp_path / "warm" / "model.safetensors")
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_what_a_warm_start_does_not_take_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    size, tiny = ["--set", "encoder={name: resnet18, width: 0.0625}"], ["--no-evaluate", "--epochs", "0"]
+    np.save(tmp_path / "small.npy", rng.integers(0, 256, (40, 8, 8), np.uint8))
+    np.save(tmp_path / "large.npy", rng.integers(0, 256, (40, 16, 16), np.uint8))
+    one, other = tmp_path / "one", tmp_path / "other"
+    fit = [*size, *tiny, "--set", "training.batch_size=16"]
+    assert run("fit", tmp_path / "small.npy", "--method", "simclr", *fit, "--out", one) == 0
+    assert run("fit", tmp_path / "large.npy", "--method", "vae", *fit, "--init", one, "--out", other) == 0
+    said = capsys.readouterr().err
+    assert f"weights of {one}, but for decoder, log_variance, mean, of examples of shape (1, 8, 8)" in said
 
 
 def test_started_from_other_weights_and_not_trained_it_stands_beside_its_untrained_twin(

@@ -530,6 +530,10 @@ def test_other_data_at_hand_are_scored_without_the_run_s_own_decoder(
         diabolo.evaluate(fitted, data=others, supervised=True, quiet=True)
     with pytest.raises(diabolo.UserError, match=r"examples of shape \(1, 8, 8\), not \(1, 9, 9\)"):
         diabolo.evaluate(fitted, data=np.zeros((40, 9, 9), np.uint8), quiet=True)
+    halves = diabolo.evaluate(fitted, data=whole, test=0.5, probes=["knn"], quiet=True)
+    assert halves["encoder"]["test_size"] == 898
+    assert "name them, with --data" in refused(capsys, fitted, "--test", 0.5)
+    assert "above 0 and below 1, got 1.5" in refused(capsys, fitted, "--data", "mnist", "--test", 1.5)
     assert "there is no such file or folder" in refused(capsys, fitted, "--data", tmp_path / "none")
 
 

@@ -236,6 +236,20 @@ def test_neighbours_of_one_photo_in_a_folder(ae, splits, tmp_path, capsys):
     assert {row["label"] for row in listed(tmp_path / "made" / "predict.csv")} == {""}
 
 
+def test_images_are_compared_by_their_pixels(ae, splits, tmp_path):
+    """Whatever the encoder makes of them: flatter and brighter copies, whose correlation is one."""
+    few = splits.test.take(torch.arange(60))
+    paler = (few.pixels[:].float() / 2 + 60).round().to(torch.uint8)
+    both = Images(torch.cat([few.pixels[:], paler]))
+    found = diabolo.neighbours(ae, Images(paler), among=few, k=2, space="pixels", out=tmp_path, quiet=True)
+    assert found["neighbours"][:, 0].tolist() == list(range(60))
+    x, y = (part[:].flatten(1).double().numpy() for part in (paler, few.pixels))
+    expected = np.corrcoef(x, y)[:60, 60:]
+    np.testing.assert_allclose(found["cosines"], -np.sort(-expected, axis=1)[:, :2], atol=1e-4)
+    pairs = diabolo.duplicates(ae, both, above=0.999, space="pixels", out=tmp_path, quiet=True)
+    assert {(i, i + 60) for i in range(60)} <= {tuple(pair) for pair in pairs["pairs"].tolist()}
+
+
 def test_duplicates_and_anomalies_are_listed_too(ae, splits, tmp_path):
     found = diabolo.duplicates(ae, out=tmp_path, quiet=True)
     rows = listed(tmp_path / "duplicates.csv")

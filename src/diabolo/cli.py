@@ -20,6 +20,9 @@ app = typer.Typer(
 
 Out = Annotated[Path | None, typer.Option(help="The run folder; by default a new one under runs/.")]
 Space = Annotated[str | None, typer.Option(help="h, z or map; by default the one it was scored in.")]
+Compared = Annotated[
+    str | None, typer.Option(help="h, z, map or pixels; by default the one it was scored in.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -112,6 +115,9 @@ def evaluate(
             "default what it was trained on."
         ),
     ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Of data without a test part: the share to test on; by default 0.1.")
+    ] = None,
     suite: Annotated[
         str | None, typer.Option(help="A named suite or a YAML file; see 'diabolo suites'.")
     ] = None,
@@ -138,6 +144,7 @@ def evaluate(
     run_evaluate(
         what,
         data=data,
+        test=test,
         suite=suite,
         probes=probe,
         measures=measure,
@@ -285,7 +292,7 @@ def duplicates(
         float | None,
         typer.Option(help="The cosine that makes a near-duplicate; by default from how crowded images lie."),
     ] = None,
-    space: Space = None,
+    space: Compared = None,
     out: Folder = None,
 ) -> None:
     """Find images that are nearly the same, across train and test too."""
@@ -303,7 +310,7 @@ def neighbours(
         typer.Option(help="Where to look: a data set's name or a path; by default the run's train images."),
     ] = None,
     k: Annotated[int | None, typer.Option("-k", help="How many for each image: 8, or all there are.")] = None,
-    space: Space = None,
+    space: Compared = None,
     out: Folder = None,
 ) -> None:
     """Find the images most like given ones."""

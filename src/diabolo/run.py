@@ -184,7 +184,10 @@ class Run:
         if not isinstance(images, Images):
             images = Images(to_pixels(images, "embed"))
         if images.shape != self.facts.shape:
-            raise UserError(f"this run takes examples of shape {self.facts.shape}, not {images.shape}")
+            raise UserError(
+                f"this run takes examples of shape {self.facts.shape}, not {images.shape}; one image alone "
+                "is given as x[None]"
+            )
         with tqdm(total=len(images), desc="embedding", delay=1, disable=None, leave=False) as show:
 
             def represent(x: torch.Tensor) -> torch.Tensor:

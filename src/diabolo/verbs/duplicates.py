@@ -18,7 +18,7 @@ from diabolo.report.grids import grid
 from diabolo.run import Run
 from diabolo.verbs.console import Show
 from diabolo.verbs.pictures import Arrays, folder_for, pictured, write
-from diabolo.verbs.reading import Looked, opened, parts_of
+from diabolo.verbs.reading import Looked, opened, parts_of, represented
 
 LISTED = 12  # pairs that are listed, and groups that are drawn, at least and at most
 NAMED = 5  # pairs named on the terminal
@@ -38,7 +38,8 @@ def duplicates(
 
     data: by default all the run's own images, train, validation and test. above: the cosine from which two
     images are near-duplicates; see `diabolo.evaluation.duplicates.near_duplicates` for its default.
-    space: "h", "z" or "map"; by default the method's own.
+    space: "h", "z" or "map", by default the method's own; or "pixels", where the cosine is the correlation of
+    the images themselves: a weak encoder finds copies less well.
 
     Arrays: `pairs` [P, 2], positions, most alike first: those above the threshold, and in any case the 12
     most alike; their `cosines` [P]; `above`; for each image its `groups` [N], −1 where it has none, `names`
@@ -48,7 +49,7 @@ def duplicates(
     folder = folder_for(run, out)
     parts = parts_of(run, data, show)
     images = parts.together()
-    found = near_duplicates(run.embed(images, space), above, LISTED)
+    found = near_duplicates(represented(run, images, space), above, LISTED)
     part_of, names = parts.origins(), np.array(images.names)
     arrays: Arrays = {**found._asdict(), "above": np.array(found.above), "names": names, "parts": part_of}
     _tell(found, names, part_of, show)

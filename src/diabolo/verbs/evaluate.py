@@ -29,7 +29,7 @@ from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Method
 from diabolo.networks.shapes import evaluating
 from diabolo.precision import flushed_denormals
-from diabolo.recipe import Evaluation, Recipe
+from diabolo.recipe import Data, Evaluation, Recipe
 from diabolo.report.page import check_page
 from diabolo.run import Own, Run, default_device
 from diabolo.tables import MEASURES, PROBES
@@ -54,6 +54,7 @@ def evaluate(
     what: str | Path | Run | Features | Encoder | nn.Module,
     *,
     data: str | Path | AtHand | None = None,
+    test: float | None = None,
     suite: str | Path | None = None,
     probes: Sequence[str | Mapping[str, Any]] | None = None,
     measures: Sequence[str | Mapping[str, Any]] | None = None,
@@ -71,7 +72,8 @@ def evaluate(
     data: what to score on, by name, path, as `Splits`, `Images` or an array; needed of a model or an object.
     By default a run is scored on what it was trained on (arrays are given again, here or to `Run.open`). On
     other data the probes, PCA and the untrained twin are fitted to these, in the run's size and colours, and
-    the verdict says how many of the test examples the run was trained on.
+    the verdict says how many of the test examples the run was trained on. test: the share of such data to
+    test on, where they bring no test part; by default a tenth.
     suite: of `diabolo suites`, or a YAML file; what of it does not apply is left out, with a line that says
     so. probes, measures: in place of a suite, each by its name or with settings, as {"name": "knn", "k": 5};
     what does not apply is refused.
@@ -85,6 +87,11 @@ def evaluate(
     """
     if suite is not None and (probes is not None or measures is not None):
         raise UserError("score by a suite, or by single probes and measures: not by both")
+    if test is not None and data is None:
+        raise UserError("test is a share of other data: name them, with --data")
+    if test is not None and not 0 < test < 1:
+        raise UserError(f"test: a share is above 0 and below 1, got {test:g}")
+    share = Data.test if test is None else test
     if report is not None:
         check_page(Path(report))
     if out is not None:
@@ -95,14 +102,14 @@ def evaluate(
     if isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir()):
         run = opened(what)
         chosen = _chosen(suite, probes, measures, run.recipe.evaluation)
-        scores, draw = _of_run(run, data, chosen, space, supervised, named, show)
+        scores, draw = _of_run(run, data, share, chosen, space, supervised, named, show)
     elif supervised:
         raise UserError("the supervised reference trains the encoder: it needs a run")
     elif space is not None:
         raise UserError(f"space '{space}' is one of a run's: this is a single representation")
     else:
         chosen = _chosen(suite, probes, measures, Evaluation())
-        scores, draw = _of_outside(from_outside(what, data, show), chosen, named, show)
+        scores, draw = _of_outside(from_outside(what, data, share, show), chosen, named, show)
     if report is not None:
         show.note(f"report: {draw(Path(report))}")
     if out is not None:
@@ -113,6 +120,7 @@ def evaluate(
 def _of_run(
     run: Run,
     data: str | Path | AtHand | None,
+    test: float,
     chosen: Suite | None,
     space: str | None,
     supervised: bool,
@@ -120,7 +128,7 @@ def _of_run(
     show: Show,
 ) -> tuple[dict[str, Any], Draw]:
     """strict: refuse what does not apply, instead of leaving it out."""
-    splits, settings = splits_like(run, data, show), run.recipe.evaluation
+    splits, settings = splits_like(run, data, test, show), run.recipe.evaluation
     own, name = is_own(run, splits), ""
     if own and chosen is None and space is None and not supervised:
         with run.lock():

@@ -25,6 +25,7 @@ from diabolo.distributed import alone, missing_others, world_size
 from diabolo.errors import Interrupted, UserError, blaming_settings
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.memory import TO_SCORE, TO_TRAIN, enough
+from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Recipe, complete_for, compose, difference, read_recipe
@@ -241,7 +242,7 @@ def _begun(
         measures = build_measures(recipe.evaluation.measures or ())
         check_measures(measures, subject_of(recipe, own, method, splits))  # one may lack a package
         if recipe.init is not None:
-            warm_start(build_method(recipe, facts, own.encoder), Path(recipe.init))
+            show.note(_started_from(Path(recipe.init), build_method(recipe, facts, own.encoder), facts))
     times: dict[str, float] = {}
     if recipe.training.precision == "auto":
         times = step_times(recipe, splits.train, facts, device, own.encoder, own.transforms)
@@ -257,6 +258,15 @@ def _begun(
         else:
             return folder, recipe.training.precision, facts
     raise AssertionError("names do not end")
+
+
+def _started_from(init: Path, method: Method, facts: Facts) -> str:
+    """What is taken over from another run, in words. Raises `UserError` where its encoder does not fit."""
+    left = sorted({name.partition(".")[0] for name in warm_start(method, init)})
+    other = Run.open(init).facts.shape
+    but = f", but for {', '.join(left)}" if left else ""
+    sizes = "" if other == facts.shape else f", of examples of shape {other}, where these are {facts.shape}"
+    return f"weights of {init}{but}{sizes}"
 
 
 def _in_precision(recipe: Recipe, precision: str) -> Recipe:

@@ -19,7 +19,7 @@ from diabolo.run import Run
 from diabolo.verbs.console import Show
 from diabolo.verbs.gallery import spread
 from diabolo.verbs.pictures import Arrays, at_least, folder_for, pictured, write
-from diabolo.verbs.reading import Looked, images_of, opened, parts_of, splits_of
+from diabolo.verbs.reading import Looked, images_of, opened, parts_of, represented, splits_of
 
 USUAL = 8  # neighbours of an image
 SHOWN = 12  # images in the picture
@@ -41,8 +41,8 @@ def neighbours(
 
     data: the images to find others for; by default the run's own test images (see `images_of`). among: where
     to look, all parts of it; by default the run's train images. An image that is there itself is its own
-    nearest. k: by default 8, or as many as there are. space: "h", "z" or "map"; by default the one it was
-    scored in.
+    nearest. k: by default 8, or as many as there are. space: "h", "z" or "map", by default the one it was
+    scored in; or "pixels", where the cosine is the correlation of the images themselves.
 
     Arrays: `neighbours` [N, k], positions among those looked through, nearest first, and their `cosines`;
     `names` [N] and `among_names` [M].
@@ -56,7 +56,7 @@ def neighbours(
     k = min(USUAL, len(others)) if k is None else k
     if k > len(others):
         raise UserError(f"k is {k}, and there are only {len(others):,} images to look among")
-    distances, found = nearest(run.embed(others, space), run.embed(images, space), k, "cosine")
+    distances, found = nearest(represented(run, others, space), represented(run, images, space), k, "cosine")
     names, among_names = np.array(images.names), np.array(others.names)
     arrays: Arrays = {
         "neighbours": found,

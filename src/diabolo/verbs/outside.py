@@ -36,14 +36,22 @@ class Outside:
 
 
 def from_outside(
-    what: str | Path | Features | Encoder | nn.Module, data: str | Path | AtHand | None, show: Show
+    what: str | Path | Features | Encoder | nn.Module,
+    data: str | Path | AtHand | None,
+    test: float,
+    show: Show,
 ) -> Outside:
-    """What the user names or brings; `data` are what a model or an object is to represent."""
+    """What the user names or brings; `data` are what a model or an object is to represent.
+
+    test: the share of them to test on, where they bring no test part.
+    """
     if isinstance(what, str) and what.startswith(TIMM):
         model = what.removeprefix(TIMM)
-        return _made_of(data, lambda shape: TimmFeatures(shape, model).to(default_device()), model, show)
+        return _made_of(
+            data, test, lambda shape: TimmFeatures(shape, model).to(default_device()), model, show
+        )
     if isinstance(what, Encoder | nn.Module) and not isinstance(what, type):
-        return _made_of(data, lambda shape: what, type(what).__name__, show)
+        return _made_of(data, test, lambda shape: what, type(what).__name__, show)
     if not isinstance(what, str | Path | Features) or isinstance(what, type):
         raise UserError(
             f"of type {type(what).__name__}: what is evaluated is a run, features, a module, or an object "
@@ -59,6 +67,7 @@ def from_outside(
 
 def _made_of(
     data: str | Path | AtHand | None,
+    test: float,
     encoder: Callable[[tuple[int, ...]], Encoder | nn.Module],
     name: str,
     show: Show,
@@ -66,9 +75,9 @@ def _made_of(
     """What an encoder makes of the data. encoder: for the shape of an example."""
     if data is None:
         raise UserError(f"{name}: of which data? name a data set or a path with --data, or data=…")
-    title, settings = name, Data(name=CUSTOM)
+    title, settings = name, Data(name=CUSTOM, test=test)
     if isinstance(data, str | Path):
-        title, settings = f"{name} on {Path(data).name}", Data(name=str(data))
+        title, settings = f"{name} on {Path(data).name}", Data(name=str(data), test=test)
     splits = load(settings) if isinstance(data, str | Path) else splits_from(data, settings)
     for note in splits.notes:
         show.note(note)

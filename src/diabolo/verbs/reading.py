@@ -17,6 +17,8 @@ from diabolo.data.readers import Parts
 from diabolo.data.splits import AtHand, found_from, read_parts, split
 from diabolo.errors import UserError
 from diabolo.evaluation.decoder import coder_for
+from diabolo.evaluation.features import extract
+from diabolo.evaluation.references import Pixels
 from diabolo.generation import Coder
 from diabolo.recipe import Data
 from diabolo.run import Run
@@ -24,6 +26,7 @@ from diabolo.seeds import generator
 from diabolo.verbs.console import Show
 from diabolo.views.pipeline import views_at_hand
 
+PIXELS = "pixels"  # as a space to compare images in
 DECODER = "decoder.safetensors"  # in a run folder: trained for a method without one
 Looked = str | Path | AtHand | None
 
@@ -59,8 +62,9 @@ def trained_on(run: Run, data: Looked = None) -> Splits:
     return _same(run, data) if isinstance(data, Splits) else splits_of(run)
 
 
-def splits_like(run: Run, data: Looked, show: Show) -> Splits:
-    """The splits of any data, in the run's size and colours, cut as data are by default.
+def splits_like(run: Run, data: Looked, test: float, show: Show) -> Splits:
+    """The splits of any data, in the run's size and colours. test: the share to cut where they bring no such
+    part; validation is cut as by default.
 
     The run's own data, by whatever path, are cut as they were for its training.
     """
@@ -70,10 +74,10 @@ def splits_like(run: Run, data: Looked, show: Show) -> Splits:
         splits = data
     elif isinstance(data, str | Path):
         parts = parts_like(run, data, show)
-        splits = _own_cut(run, parts) or split(parts, Data(name=str(data)))
+        splits = _own_cut(run, parts) or split(parts, Data(name=str(data), test=test))
     else:
         parts = Parts(images_at_hand(data)).named()
-        splits = _own_cut(run, parts) or split(parts, Data(name=CUSTOM))
+        splits = _own_cut(run, parts) or split(parts, Data(name=CUSTOM, test=test))
     _check_shape(run, splits.train)
     return splits
 
@@ -175,6 +179,17 @@ def images_of(run: Run, data: Looked, show: Show) -> Images:
     if not len(images):
         raise UserError("there are no images to look at")
     return images
+
+
+def represented(run: Run, images: Images, space: str | None) -> NDArray[np.float32]:
+    """As `Run.embed`; in the space "pixels" the images themselves, each without its mean: [N, D].
+
+    The cosine of two of these is the correlation of their pixels.
+    """
+    if space != PIXELS:
+        return run.embed(images, space)
+    pixels = extract(Pixels(images.shape).represent, images)
+    return pixels - pixels.mean(axis=1, keepdims=True)
 
 
 def coder_of(run: Run, data: Looked, show: Show) -> Coder:

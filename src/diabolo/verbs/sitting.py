@@ -168,18 +168,23 @@ def write_scalars(board: Any, row: dict[str, Any]) -> None:
                 board.add_scalar(f"{row['kind']}/{name}", value, row["step"])
 
 
-def warm_start(method: Method, folder: Path) -> None:
-    """Take over every weight of another run that has the same name and shape; at least the encoder's."""
+def warm_start(method: Method, folder: Path) -> list[str]:
+    """Take over every weight of another run that has the same name and shape; at least the encoder's.
+
+    Returns the names of those that stay as they are.
+    """
     path = folder / "model.safetensors"
     weights, _ = read_tensors(path)
     own = method.state_dict()
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
-    missing = [name for name in own if name.startswith("encoder.") and name not in fitting]
+    left = [name for name in own if name not in fitting]
+    missing = [name for name in left if name.startswith("encoder.")]
     if missing:
         raise SettingsError(
             f"{path} does not fit this encoder: {missing[0]} is missing there or has another shape"
         )
     method.load_state_dict(own | fitting)
+    return left
 
 
 def seconds_per_batch(method: Method, feed: Feed, batches: int = 3) -> float:
