@@ -11,12 +11,14 @@ import torch
 from PIL import Image
 
 import diabolo
+import diabolo.verbs.predict as predict_verb
 from diabolo.cli import main
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
 from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.recipe import Data
+from diabolo.report.grids import grid
 from diabolo.run import Run
 
 NAMES = ("nought", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -234,6 +236,22 @@ def test_neighbours_of_one_photo_in_a_folder(ae, splits, tmp_path, capsys):
         main(["predict", str(ae.folder), str(folder), "--probe", "knn", "--out", str(tmp_path / "made")]) == 0
     )
     assert {row["label"] for row in listed(tmp_path / "made" / "predict.csv")} == {""}
+
+
+def test_what_is_surely_wrong_is_framed(ae, splits, tmp_path, monkeypatch):
+    """Of the first 40 one label is changed, and one taken away."""
+    drawn: list[dict] = []
+    monkeypatch.setattr(predict_verb, "grid", lambda *rows, **more: drawn.append(more) or grid(*rows, **more))
+    few = splits.test.take(torch.arange(40))
+    right = diabolo.predict(ae, few, out=tmp_path, quiet=True)
+    wrong = right["predictions"] != right["labels"]
+    assert sum(int(row.sum()) for row in drawn[0]["framed"]) == wrong.sum()
+    known = np.flatnonzero(~wrong)[:2]
+    few.labels[known[0]] = (few.labels[known[0]] + 1) % 10
+    few.labels[known[1]] = -1
+    diabolo.predict(ae, few, out=tmp_path, quiet=True)
+    before, after = (sum(int(row.sum()) for row in one["framed"]) for one in drawn)
+    assert after == before + 1
 
 
 def test_images_are_compared_by_their_pixels(ae, splits, tmp_path):

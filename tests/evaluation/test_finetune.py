@@ -58,6 +58,15 @@ def test_it_follows_its_seed_and_no_choice_sees_test(digits):
     assert probe(method, "z", digits, 4).predictions.tolist() != one.predictions.tolist()
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_of_several_rates_each_begins_with_the_method_as_it_is(digits, frozen):
+    method = Narrow().eval()
+    alone = Finetune(epochs=2, lr=1e-2, frozen=frozen)(method, "z", digits, 0)
+    found = Finetune(epochs=2, lr=(1e-7, 1e-2), frozen=frozen)(method, "z", digits, 0)
+    assert found.chosen == alone.chosen | {"lr": 1e-2}
+    assert found.predictions.tolist() == alone.predictions.tolist()
+
+
 def test_the_epoch_is_not_chosen_on_test(digits):
     """Half of the few labels are wrong, so it overfits; test has the labels that the last epoch predicts."""
     few = digits.train.take(torch.arange(200))

@@ -155,6 +155,24 @@ def planted_against_test(seed: int = 0) -> Features:
     return with_test_labels(features, nearest)
 
 
+def test_of_several_rates_the_best_on_validation_is_kept_and_named():
+    """As if it had been alone; whatever test says, and the first among equals."""
+    features = blobs()
+    alone = MLP(epochs=3, lr=1e-2)(features, seed=0)
+    several = MLP(epochs=3, lr=(1e-7, 1e-2))
+    found = several(features, seed=0)
+    assert found.chosen == alone.chosen | {"lr": 1e-2}
+    assert found.predictions.tolist() == alone.predictions.tolist()
+    poor = MLP(epochs=3, lr=1e-7)(features, seed=0)
+    assert poor.chosen["validation"] < alone.chosen["validation"]
+    assert several(with_test_labels(features, poor.predictions), seed=0).chosen == found.chosen
+    assert MLP(epochs=3, lr=(1e-2, 1e-2 + 1e-9))(features, seed=0).chosen["lr"] == 1e-2
+    spec = PROBES.complete({"name": "mlp", "lr": [1e-3, 1e-2]}, "probe")
+    assert PROBES.build(spec).lr == (1e-3, 1e-2)
+    with pytest.raises(UserError, match=r"probe\.lr"):
+        PROBES.complete({"name": "mlp", "lr": [0.0, 1e-2]}, "probe")
+
+
 def test_k_is_not_chosen_on_test():
     features = planted_against_test()
     assert KNN(k=1)(features, seed=0).accuracy == 1.0
@@ -254,7 +272,7 @@ def test_a_trained_linear_layer_nears_the_convex_optimum(mnist, spec):
     optimum = Linear(tolerance=1e-6, max_iter=1000)._fit(train, C=1e4)
     least = log_loss(train.labels, optimum.predict_proba(train.values))
     probe = PROBES.build(PROBES.complete(spec, "probes"))
-    layer, _ = probe._fit(train, features.validation, 10, seed=0)
+    layer, _ = probe._fit(train, features.validation, 10, 0, probe.lr)
     with torch.no_grad():
         probabilities = layer(torch.from_numpy(train.values)).double().softmax(dim=1)
     assert least < log_loss(train.labels, probabilities) < least + 0.01

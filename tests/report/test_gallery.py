@@ -12,6 +12,7 @@ from diabolo.data.splits import load
 from diabolo.evaluation.features import Features, features_of
 from diabolo.evaluation.neighbours import nearest
 from diabolo.recipe import Data
+from diabolo.report.grids import grid
 from diabolo.run import Run
 from diabolo.verbs import gallery
 
@@ -148,3 +149,13 @@ def test_vectors_have_no_pictures(tmp_path, splits):
     assert gallery.samples(run, vectors) == []
     assert gallery.neighbours(vectors, z) is None
     assert gallery.worst(run.method, vectors, z) is None
+
+
+def test_framed_images_of_a_grid_have_their_frame_around_them():
+    rows = [np.zeros((3, 1, 4, 5)), np.zeros((2, 1, 4, 5))]
+    figure = grid(rows, ["a", "b"], framed=[np.array([True, False, True]), np.array([False, True])])
+    [axes] = figure.axes
+    corners = [patch.get_xy() for patch in axes.patches]
+    assert corners == [(-0.5, -0.5), (2 * 6 - 0.5, -0.5), (6 - 0.5, 5 - 0.5)]
+    assert {(patch.get_width(), patch.get_height()) for patch in axes.patches} == {(5, 4)}
+    assert not grid(rows).axes[0].patches

@@ -73,7 +73,7 @@ class Bound(Measure):
         nats = self._nats(method, test, self.samples, subject.seed)
         found: dict[str, Any] = {
             "nats": float(nats.mean()),
-            "standard_error": float(nats.std() / math.sqrt(len(nats))),
+            "standard_error": float(nats.std(ddof=min(1, len(nats) - 1)) / math.sqrt(len(nats))),
             "negative_elbo": float(self._nats(method, test, 1, subject.seed).mean()),
         }
         bits = self._bits(method, test, found["nats"])

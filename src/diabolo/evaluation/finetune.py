@@ -13,13 +13,12 @@ from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
 from diabolo.evaluation import heads
 from diabolo.evaluation.features import probe_images
-from diabolo.evaluation.heads import Labelled, Select
+from diabolo.evaluation.heads import Chosen, Labelled, Rates, Select
 from diabolo.evaluation.probes import (
     OPTIMISERS,
     Needs,
     Outcome,
     Positive,
-    PositiveFloat,
     check_classes,
     count_classes,
     outcome,
@@ -40,6 +39,7 @@ class Finetune:
     flips as `views` is SimCLR's fine-tuning (Chen et al. 2020, B.8: batches of 256, lr 0.05 · batch size /
     256). With `frozen` the encoder stays as it is, in evaluation mode: "crop-linear" is AAVAE's linear layer
     (§4; lr 0.1 · batch size / 256). Validation and test are read on whole images.
+    `lr` may be several rates: the one that is best on validation is kept.
     """
 
     needs: ClassVar[Needs] = "method"
@@ -51,7 +51,7 @@ class Finetune:
         batch_norm: bool = False,
         epochs: Positive = 20,
         optimiser: Literal["adam", "sgd"] = "adam",
-        lr: PositiveFloat = 1e-3,
+        lr: Rates = 1e-3,
         weight_decay: Annotated[float, Ge(0)] = 0.0,
         cosine: bool = False,
         batch_size: Annotated[int, Gt(1)] = 128,
@@ -82,33 +82,33 @@ class Finetune:
         labels = train.labels.cpu().numpy()
         check_classes("finetune", labels)
         classes = count_classes(splits.train.classes, labels)
-        # The copy may draw noise of its own, so the whole training runs on a seeded, forked generator.
-        cuda = [device] if torch.device(device).type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
+        if self.frozen:
+            validation, test = (_represented(part, method, space) for part in (validation, test))
+
+        def fit(lr: float) -> tuple[nn.Module, Chosen]:
             torch.manual_seed(seed_for("finetune", seed))
             encoder = method if self.frozen else _copied(method, device)
             width = _width(encoder, space, train, learns=not self.frozen)
             head = heads.classifier(width, self.hidden, classes, batch_norm=self.batch_norm).to(device)
             seen = train if self.views is None else _augmented(train, self.views, seed)
-            model: nn.Module = head
-            if self.frozen:
-                seen, validation, test = (
-                    _represented(part, encoder, space) for part in (seen, validation, test)
-                )
-            else:
-                model = _Tuned(encoder, space, head)
-            chosen = heads.train(
+            model = head if self.frozen else _Tuned(encoder, space, head)
+            return model, heads.train(
                 model,
-                seen,
+                _represented(seen, encoder, space) if self.frozen else seen,
                 validation,
                 epochs=self.epochs,
-                lr=self.lr,
+                lr=lr,
                 batch_size=self.batch_size,
                 select=self.select,
                 seed=seed,
                 optimiser=self.optimiser,
                 schedule=self.schedule,
             )
+
+        # The copy may draw noise of its own, so the whole training runs on a seeded, forked generator.
+        cuda = [device] if torch.device(device).type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            model, chosen = heads.best_of(self.lr, fit)
         return outcome(heads.predict(model, test), test.labels.cpu().numpy(), chosen)
 
 

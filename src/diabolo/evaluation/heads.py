@@ -3,11 +3,12 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -18,6 +19,9 @@ from diabolo.training.optimisers import adam
 from diabolo.training.schedules import Constant
 
 Select = Literal["best", "last"]
+Rate = Annotated[float, Gt(0)]
+Rates = Rate | tuple[Rate, ...]  # one, or several to choose from on validation
+Chosen = dict[str, float]
 CONSTANT = Constant()
 BLOCK = 1024  # examples that are classified at once
 
@@ -37,6 +41,13 @@ def classifier(width: int, hidden: Sequence[int], classes: int, *, batch_norm: b
     return nn.Sequential(*layers, nn.Linear([width, *hidden][-1], classes))
 
 
+def best_of(lr: Rates, fit: Callable[[float], tuple[nn.Module, Chosen]]) -> tuple[nn.Module, Chosen]:
+    """What `fit` makes of the rate that is best on validation, the first of equals; "lr" names it."""
+    tried = [(*fit(rate), rate) for rate in (lr if isinstance(lr, tuple) else (lr,))]
+    model, chosen, rate = max(tried, key=lambda one: one[1]["validation"])
+    return model, chosen | ({"lr": rate} if len(tried) > 1 else {})
+
+
 def train(
     model: nn.Module,
     data: Labelled,
@@ -49,7 +60,7 @@ def train(
     seed: int,
     optimiser: Callable[..., Optimizer] = adam,
     schedule: Constant = CONSTANT,
-) -> dict[str, float]:
+) -> Chosen:
     """Minimise the negative log-likelihood.
 
     "best" keeps the epoch with the highest validation accuracy, the first of equals; "last" keeps the last.
@@ -59,7 +70,7 @@ def train(
     stepper = optimiser([{"params": [p for p in model.parameters() if p.requires_grad]}], lr=lr)
     order = generator("classifier", seed)
     batches = math.ceil(len(data.labels) / batch_size)
-    chosen: dict[str, float] = {}
+    chosen: Chosen = {}
     best: dict[str, Tensor] = {}
     for epoch in range(1, epochs + 1):
         model.train()

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from diabolo.errors import UserError
 from diabolo.evaluation import heads
 from diabolo.evaluation.features import Features, Part, sample, standards
-from diabolo.evaluation.heads import Labelled, Select
+from diabolo.evaluation.heads import Chosen, Labelled, Rates, Select
 from diabolo.evaluation.neighbours import Metric, nearest
 from diabolo.seeds import seed_for
 from diabolo.training.optimisers import adam, sgd
@@ -131,7 +131,8 @@ class MLP:
     it takes 20, or on small data as many as 2,000 steps need. With `hidden=[]` it is a linear layer:
     "adam-linear" is SimVAE's (A.7.5; the rate is its code's), "sgd-linear" AAVAE's (§4), whose rate of
     0.1 · batch size / 256 falls along a cosine. Both papers take features as they are (`standardise=False`);
-    AAVAE trains on crops, this on cached features of whole images; "crop-linear" does as AAVAE.
+    AAVAE trains on crops, this on cached features of whole images; "crop-linear" does as AAVAE. `lr` may be
+    several rates: the one that is best on validation is kept.
     """
 
     needs: ClassVar[Needs] = "features"
@@ -143,7 +144,7 @@ class MLP:
         batch_norm: bool = False,
         epochs: Positive | None = None,
         optimiser: Literal["adam", "sgd"] = "adam",
-        lr: PositiveFloat = 1e-3,
+        lr: Rates = 1e-3,
         cosine: bool = False,
         batch_size: Annotated[int, Gt(1)] = 256,
         standardise: bool = True,
@@ -157,13 +158,14 @@ class MLP:
         features = standardised(features) if self.standardise else features
         name = "mlp" if self.hidden else "linear layer"
         train, validation, test = labelled_parts(name, features)
-        model, chosen = self._fit(train, validation, count_classes(features.classes, known(train)), seed)
+        classes = count_classes(features.classes, known(train))
+        model, chosen = heads.best_of(self.lr, partial(self._fit, train, validation, classes, seed))
         probabilities = heads.probabilities(model, _labelled(test))
         return outcome(probabilities.argmax(axis=1), known(test), chosen, probabilities=probabilities)
 
     def _fit(
-        self, train: Part, validation: Part, classes: int, seed: int
-    ) -> tuple[nn.Module, dict[str, float]]:
+        self, train: Part, validation: Part, classes: int, seed: int, lr: float
+    ) -> tuple[nn.Module, Chosen]:
         width = train.values.shape[1]
         hidden = [width if units == "width" else units for units in self.hidden]
         with torch.random.fork_rng(devices=[]):
@@ -174,7 +176,7 @@ class MLP:
             _labelled(train),
             _labelled(validation),
             epochs=self.epochs or max(EPOCHS, math.ceil(STEPS / math.ceil(len(train) / self.batch_size))),
-            lr=self.lr,
+            lr=lr,
             batch_size=self.batch_size,
             select=self.select,
             seed=seed,

@@ -111,7 +111,7 @@ def _summary(run: Run) -> dict[str, str]:
 
 @torch.no_grad()
 def _reconstructions(run: Run, splits: Splits, test: Images) -> page.Reconstructions | None:
-    """The first test images, as the encoder saw them and as they came back.
+    """A few test images of different classes, as the encoder saw them and as they came back.
 
     A method that cannot decode has them if a decoder is kept in the run folder.
     """
@@ -120,7 +120,7 @@ def _reconstructions(run: Run, splits: Splits, test: Images) -> page.Reconstruct
     method = coder_at_hand(run)
     if method is None:
         return None
-    few = test.take(torch.arange(min(gallery.ACROSS, len(test))))
+    few = test.take(torch.from_numpy(gallery.spread(test)[: gallery.ACROSS]))
     view = view_of(run, few, run.recipe.seed)
     seen = few.floats() if view is None else torch.from_numpy(view)
     output = method.reconstruct(seen.to(run.device)).cpu().numpy()

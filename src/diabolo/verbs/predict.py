@@ -199,15 +199,16 @@ def _sureness(arrays: Arrays) -> Array:
 
 
 def _picture(arrays: Arrays, images: Images) -> Figure:
-    """A row for each class: the images that are surest to be of it."""
-    predictions, sure = arrays["predictions"], _sureness(arrays)
+    """A row for each class: the images that are surest to be of it, those framed that are not."""
+    predictions, labels, sure = arrays["predictions"], arrays["labels"], _sureness(arrays)
     order = np.argsort(-sure, kind="stable")
-    rows, names = [], []
+    rows, names, wrong = [], [], []
     for label, name in enumerate(arrays["classes"].tolist()):
         if len(members := order[predictions[order] == label][:ACROSS]):
             rows.append(images.floats(torch.from_numpy(members)).numpy())
             names.append(short(name))
-    return grid(rows, names)
+            wrong.append((labels[members] >= 0) & (labels[members] != label))
+    return grid(rows, names, framed=wrong)
 
 
 def _own_labels(images: Images) -> list[str]:

@@ -29,7 +29,11 @@ def side_by_side(runs: Mapping[str, Run]) -> Sides:
         return Sides({})
     first = next(iter(runs.values()))
     few = _few(splits_of(first))
-    images = few.test.take(torch.arange(min(gallery.ACROSS, len(few.test)))) if pictured(first) else None
+    images = (
+        few.test.take(torch.from_numpy(gallery.spread(few.test)[: gallery.ACROSS]))
+        if pictured(first)
+        else None
+    )
     labels = few.test.labels
     return Sides(
         {name: _side(run, few, images) for name, run in runs.items()},
