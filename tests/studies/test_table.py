@@ -67,6 +67,21 @@ def test_what_is_worse_than_the_untrained_encoder_has_failed(tmp_path: Path) -> 
     assert not table_of(untrained, own).failed
 
 
+def test_rows_that_failed_alike_are_told_in_one_sentence(tmp_path: Path) -> None:
+    plant(tmp_path, "good", [0.30, 0.31, 0.32], [0.01] * 3, references=True)  # untrained: 50 %
+    rows = {"good": {"method": "vae"}, "bad": {"method": "ae"}, "v = 1, wide": {"method": "beta-vae"}}
+    plant(tmp_path, "bad", [0.40, 0.41, 0.42], [0.01] * 3)
+    two = planted_study(rows={name: row for name, row in rows.items() if name in ("good", "bad")})
+    says = "good, bad are worse than the untrained encoder: kNN % 31.0, 41.0 against 50.0"
+    assert table_of(two, Store(tmp_path).results(two)).failed == [says]
+    plant(tmp_path, "v = 1, wide", [0.20, 0.21, 0.22], [0.01] * 3)
+    three = planted_study(rows=rows)
+    [said] = table_of(three, Store(tmp_path).results(three)).failed
+    assert said.startswith(
+        "good; bad; v = 1, wide are worse than the untrained encoder: kNN % 31.0, 41.0, 21.0"
+    )
+
+
 def test_a_row_that_is_ahead_in_one_accuracy_has_not_failed(tmp_path: Path) -> None:
     plant(tmp_path, "good", [0.50, 0.52, 0.47], [0.01] * 3, references=True)
     for path in tmp_path.glob("good-*.json"):
@@ -108,6 +123,10 @@ def test_what_no_row_reaches_is_told(tmp_path: Path) -> None:
     study = planted_study(seeds=1)
     assert table_of(study, Store(tmp_path).results(study)).unreached == ["No row reaches raw pixels in kNN %"]
     assert "No row reaches raw pixels in kNN %." in section("a/study", study, Store(tmp_path))
+    values["scores"]["pca"]["knn"]["accuracy"] = 0.97
+    path.write_text(json.dumps(values))
+    both = "No row reaches PCA in kNN %, nor raw pixels in kNN %"
+    assert table_of(study, Store(tmp_path).results(study)).unreached == [both]
 
 
 def test_that_no_row_reaches_the_common_untrained_encoder_is_told(tmp_path: Path) -> None:

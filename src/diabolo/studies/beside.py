@@ -70,16 +70,16 @@ def references_of(results: Sequence[Result]) -> list[Reference]:
 def failed(
     recipes: Recipes, columns: Sequence[Column], results: Sequence[Result], references: Sequence[Reference]
 ) -> list[str]:
-    """A sentence for each row that is behind its own untrained encoder, or ahead of it in no accuracy.
+    """Sentences on the rows that are behind their own untrained encoder, or ahead of it in no accuracy.
 
     As far as those are among the references; a row that is not trained is its own. Ahead or behind by more
     than the seeds vary, or with each of them by more than the error of the test set. recipes: of the rows.
     """
-    sentences = []
+    alike: dict[tuple[int, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {}
     for name, rows in by_row(results).items():
         if recipes[name].training.epochs == 0:
             continue
-        sides: dict[int, list[str]] = {1: [], 0: [], -1: []}
+        sides: dict[int, list[tuple[str, str, str]]] = {1: [], 0: [], -1: []}  # title, its figure, the twin's
         for column in columns:
             twin = _twin(recipes, rows, column, references)
             own = {seed: result for seed, result in rows.items() if twin and seed in twin.results}
@@ -89,12 +89,22 @@ def failed(
             if not mine.keys() & theirs.keys():
                 continue
             shared = [theirs[seed] for seed in mine if seed in theirs]
-            means = (column.show(fmean(of)) for of in (mine.values(), shared))
-            sides[_side(column, own, twin)].append(f"{column.title} {' against '.join(means)}")
-        if sides[-1]:
-            sentences.append(f"{name} is worse than the untrained encoder: {'; '.join(sides[-1])}")
-        elif sides[0] and not sides[1]:
-            sentences.append(f"{name} cannot be told apart from the untrained encoder: {'; '.join(sides[0])}")
+            found = column.title, column.show(fmean(mine.values())), column.show(fmean(shared))
+            sides[_side(column, own, twin)].append(found)
+        side = -1 if sides[-1] else 0
+        if sides[side] and not (side == 0 and sides[1]):
+            beside = tuple((title, other) for title, _, other in sides[side])
+            alike.setdefault((side, beside), {})[name] = [figure for _, figure, _ in sides[side]]
+    sentences = []
+    for (side, beside), figures in alike.items():
+        worse = "is worse than" if len(figures) == 1 else "are worse than"
+        of = [
+            f"{title} {', '.join(own)} against {other}"
+            for (title, other), own in zip(beside, zip(*figures.values(), strict=True), strict=True)
+        ]
+        names = ("; " if any("," in name for name in figures) else ", ").join(figures)
+        verb = worse if side else "cannot be told apart from"
+        sentences.append(f"{names} {verb} the untrained encoder: {'; '.join(of)}")
     return sentences
 
 
@@ -131,8 +141,8 @@ def blind(results: Sequence[Result]) -> list[str]:
 def unreached(
     recipes: Recipes, columns: Sequence[Column], results: Sequence[Result], references: Sequence[Reference]
 ) -> list[str]:
-    """A sentence for the untrained twins, PCA and raw pixels, where the mean of no row comes up to them."""
-    sentences = []
+    """A sentence on the untrained twins, PCA and raw pixels, where the mean of no row comes up to them."""
+    found = []
     for key, whose in {"random": "its random encoder", "pca": "PCA", "pixels": "raw pixels"}.items():
         there = [one for one in references if one.key == key]
         titles = [
@@ -142,8 +152,8 @@ def unreached(
         ]
         if titles:
             words = "the random encoder" if key == "random" and len(there) == 1 else whose
-            sentences.append(f"No row reaches {words} in {', '.join(titles)}")
-    return sentences
+            found.append(f"{words} in {', '.join(titles)}")
+    return [f"No row reaches {', nor '.join(found)}"] if found else []
 
 
 def untrained_of(
