@@ -268,6 +268,29 @@ def test_images_are_compared_by_their_pixels(ae, splits, tmp_path):
     assert {(i, i + 60) for i in range(60)} <= {tuple(pair) for pair in pairs["pairs"].tolist()}
 
 
+def test_several_files_are_looked_at_together(ae, splits, tmp_path, capsys):
+    """As a shell's pattern gives them; a single one is what it is."""
+    few = splits.test.take(torch.arange(6))
+    folder = as_files(few, tmp_path / "photos", lambda i: f"{few.labels[i]}/p-{i}.png")
+    files = sorted(str(path) for path in folder.rglob("*.png"))
+    whole = diabolo.predict(ae, folder, out=tmp_path, quiet=True)
+    by_name = dict(zip(whole["names"].tolist(), whole["probabilities"], strict=True))
+    assert main(["predict", str(ae.folder), *files, "--out", str(tmp_path)]) == 0
+    assert "images of 6 paths are taken as the run knows them: 8×8, grey" in capsys.readouterr().err
+    with np.load(tmp_path / "predict.npz") as found:
+        assert found["names"].tolist() == [Path(file).name for file in files]
+        for name, row in zip(found["names"], found["probabilities"], strict=True):
+            [folder_name] = [other for other in by_name if other.endswith(name)]
+            np.testing.assert_allclose(row, by_name[folder_name], atol=1e-5)
+        assert set(found["labels"].tolist()) == {-1}
+    both = [folder, files[0]]
+    assert len(diabolo.neighbours(ae, both, k=1, out=tmp_path, quiet=True)["names"]) == 7
+    assert len(diabolo.anomalies(ae, [Path(files[0])], out=tmp_path, quiet=True)["names"]) == 1
+    for wrong in ([], [few.pixels[0]]):
+        with pytest.raises(UserError, match="a list is of paths"):
+            diabolo.predict(ae, wrong, quiet=True)
+
+
 def test_duplicates_and_anomalies_are_listed_too(ae, splits, tmp_path):
     found = diabolo.duplicates(ae, out=tmp_path, quiet=True)
     rows = listed(tmp_path / "duplicates.csv")

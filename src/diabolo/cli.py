@@ -170,10 +170,10 @@ def embed(
 
 Trained = Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")]
 Looked = Annotated[
-    str | None,
+    list[str] | None,
     typer.Argument(
-        help="A data set's name, or a folder, archive or array file: its test part, if it has one. By "
-        "default the run's test."
+        help="A data set's name, or a folder, archive or array file: its test part, if it has one; or "
+        "several image files. By default the run's test."
     ),
 ]
 Folder = Annotated[Path | None, typer.Option(help="For what is written; by default RUN/generated.")]
@@ -189,7 +189,7 @@ def reconstruct(
     """Encode images and decode them again."""
     from diabolo.verbs.generate import reconstruct as run_reconstruct
 
-    run_reconstruct(run, data, n=n, out=out, seed=seed)
+    run_reconstruct(run, _one(data), n=n, out=out, seed=seed)
 
 
 @app.command()
@@ -204,7 +204,7 @@ def denoise(
     """Reconstruct noisy images, beside PCA and a Wiener filter."""
     from diabolo.verbs.generate import denoise as run_denoise
 
-    run_denoise(run, data, noise=noise, n=n, out=out, seed=seed)
+    run_denoise(run, _one(data), noise=noise, n=n, out=out, seed=seed)
 
 
 @app.command()
@@ -236,7 +236,7 @@ def interpolate(
     """Decode the straight lines between the codes of images."""
     from diabolo.verbs.generate import interpolate as run_interpolate
 
-    run_interpolate(run, data, pairs=pairs, steps=steps, out=out, seed=seed)
+    run_interpolate(run, _one(data), pairs=pairs, steps=steps, out=out, seed=seed)
 
 
 @app.command()
@@ -257,7 +257,7 @@ def traverse(
     """Move a code along one latent dimension at a time."""
     from diabolo.verbs.generate import traverse as run_traverse
 
-    run_traverse(run, data, dimensions=dimension, image=image, span=span, steps=steps, out=out)
+    run_traverse(run, _one(data), dimensions=dimension, image=image, span=span, steps=steps, out=out)
 
 
 @app.command()
@@ -277,7 +277,7 @@ def anomalies(
     from diabolo.verbs.anomalies import anomalies as run_anomalies
 
     run_anomalies(
-        run, data, held_out=held_out or (), samples=samples, neighbours=neighbours, out=out, seed=seed
+        run, _one(data), held_out=held_out or (), samples=samples, neighbours=neighbours, out=out, seed=seed
     )
 
 
@@ -316,17 +316,17 @@ def neighbours(
     """Find the images most like given ones."""
     from diabolo.verbs.neighbours import neighbours as run_neighbours
 
-    run_neighbours(run, data, among=among, k=k, space=space, out=out)
+    run_neighbours(run, _one(data), among=among, k=k, space=space, out=out)
 
 
 @app.command()
 def predict(
     run: Trained,
     data: Annotated[
-        str | None,
+        list[str] | None,
         typer.Argument(
-            help="A data set's name, or a folder, archive or array file: all parts of it. By default the "
-            "run's test."
+            help="A data set's name, or a folder, archive or array file: all parts of it; or several image "
+            "files. By default the run's test."
         ),
     ] = None,
     labelled: Annotated[
@@ -342,7 +342,7 @@ def predict(
     """Say which class each image is of, by a probe fitted on labelled images."""
     from diabolo.verbs.predict import predict as run_predict
 
-    run_predict(run, data, labelled=labelled, probe=probe, space=space, out=out)
+    run_predict(run, _one(data), labelled=labelled, probe=probe, space=space, out=out)
 
 
 @app.command()
@@ -510,6 +510,11 @@ def suites() -> None:
     from diabolo.tables import SUITES
 
     _list(SUITES.titles())
+
+
+def _one(data: list[str] | None) -> str | list[str] | None:
+    """The only path by itself, as in Python."""
+    return data[0] if data and len(data) == 1 else data or None
 
 
 def _list(lines: dict[str, str]) -> None:

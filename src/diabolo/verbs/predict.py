@@ -128,7 +128,7 @@ def _parts_fitted(images: Images, splits: Splits) -> Array | None:
 
 def _images(run: Run, data: Looked, show: Show) -> tuple[Images, Array | None]:
     """What to classify, and of the run's own data the part that each image had in training."""
-    if isinstance(data, str | Path):
+    if isinstance(data, str | Path | list):
         parts = parts_of(run, data, show)
         return parts.together(), own_origins(run, parts)
     images = images_of(run, data, show)

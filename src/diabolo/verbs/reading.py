@@ -14,6 +14,7 @@ from diabolo.data.at_hand import images_at_hand
 from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
+from diabolo.data.rows import join
 from diabolo.data.splits import AtHand, found_from, read_parts, split
 from diabolo.errors import UserError
 from diabolo.evaluation.decoder import coder_for
@@ -28,7 +29,8 @@ from diabolo.views.pipeline import views_at_hand
 
 PIXELS = "pixels"  # as a space to compare images in
 DECODER = "decoder.safetensors"  # in a run folder: trained for a method without one
-Looked = str | Path | AtHand | None
+Named = str | Path | list[str] | list[Path]  # a data set's name, a path, or several paths
+Looked = Named | AtHand | None
 
 
 def opened(run: str | Path | Run) -> Run:
@@ -72,7 +74,7 @@ def splits_like(run: Run, data: Looked, test: float, show: Show) -> Splits:
         return trained_on(run)
     if isinstance(data, Splits):
         splits = data
-    elif isinstance(data, str | Path):
+    elif isinstance(data, str | Path | list):
         parts = parts_like(run, data, show)
         splits = _own_cut(run, parts) or split(parts, Data(name=str(data), test=test))
     else:
@@ -92,24 +94,38 @@ def _same(run: Run, splits: Splits) -> Splits:
     if not is_own(run, splits):
         raise UserError(
             f"{run.folder}: {run.recipe.data.name} is not what the run was trained on, and another split "
-            "would mix train and test: train anew, or 'diabolo embed' the data and evaluate that"
+            "would mix train and test: train anew, or score it there as on other data, by --data or data=…"
         )
     return splits
 
 
-def parts_like(run: Run, data: str | Path, show: Show) -> Parts:
-    """What a data set brings, named, in the size and the colours the run was trained on."""
+def parts_like(run: Run, data: Named, show: Show) -> Parts:
+    """What a data set brings, named, in the size and the colours the run was trained on.
+
+    Of several paths all images are one part, without labels.
+    """
     shape = run.facts.shape
     size = shape[1] if len(shape) == 3 and shape[1] == shape[2] else None
     colour = {1: "grey", 3: "rgb"}.get(shape[0], "as-is") if len(shape) == 3 else "as-is"
-    parts = read_parts(Data(name=str(data), size=size, colour=colour))  # type: ignore[arg-type]
-    for note in parts.notes:
-        show.note(note)
-    if str(data) == run.recipe.data.name:
-        return parts.named()
-    if size is not None and colour != "as-is":
-        show.note(f"images of {data} are taken as the run knows them: {size}×{size}, {colour}")
-    return parts.named(Path(data).stem)
+    many, paths = isinstance(data, list), data if isinstance(data, list) else [data]
+    if not paths or not all(isinstance(path, str | Path) for path in paths):
+        raise UserError("a list is of paths: give several images as one array, [n, …]")
+    found = []
+    for path in paths:
+        parts = read_parts(Data(name=str(path), size=size, colour=colour))  # type: ignore[arg-type]
+        for note in parts.notes:
+            show.note(note)
+        own = str(path) == run.recipe.data.name
+        found.append(parts.named() if own else parts.named(Path(path).stem))
+        _check_shape(run, found[-1].train)
+    if size is not None and colour != "as-is" and (many or not own):
+        what = f"{len(paths)} paths" if many else data
+        show.note(f"images of {what} are taken as the run knows them: {size}×{size}, {colour}")
+    if not many:
+        return found[0]
+    images = [parts.together() for parts in found]
+    names = tuple(name for one in images for name in one.names)
+    return Parts(Images(join([one.pixels for one in images]), names=names))
 
 
 def parts_of(run: Run, data: Looked, show: Show) -> Parts:
@@ -117,7 +133,7 @@ def parts_of(run: Run, data: Looked, show: Show) -> Parts:
     if data is None or isinstance(data, Splits):
         splits = splits_of(run, data)
         parts = Parts(splits.train, splits.validation, splits.test, splits.labelled).named()
-    elif isinstance(data, str | Path):
+    elif isinstance(data, str | Path | list):
         parts = parts_like(run, data, show)
     else:
         parts = Parts(images_at_hand(data)).named()
@@ -164,13 +180,13 @@ def _own_cut(run: Run, parts: Parts) -> Splits | None:
 def images_of(run: Run, data: Looked, show: Show) -> Images:
     """The images to look at, named: those given, or the run's own test images.
 
-    data: what `images_at_hand` takes; the test part of `Splits`; or a data set's name or path, of which the
-    test part is taken where it brings one, else every image.
+    data: what `images_at_hand` takes; the test part of `Splits`; a data set's name or path, of which the test
+    part is taken where it brings one, else every image; or a list of paths.
     """
     if data is None or isinstance(data, Splits):
         splits = splits_of(run, data)
         images = Parts(splits.train, test=splits.test).named().present()["test"]
-    elif isinstance(data, str | Path):
+    elif isinstance(data, str | Path | list):
         parts = parts_like(run, data, show)
         images = parts.test or parts.together()
     else:
