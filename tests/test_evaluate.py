@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 import diabolo
 from diabolo.cli import main
+from diabolo.data.images import Images
 from diabolo.data.readers import Parts
 from diabolo.data.splits import load, split
 from diabolo.evaluation.features import features_of
 from diabolo.evaluation.suites import read_suite
 from diabolo.recipe import Data
 from diabolo.tables import PROBES, SUITES
-from diabolo.verbs import reference_rows
+from diabolo.verbs import evaluate, reference_rows
 from tests.evaluation.planted import blobs
 from tests.networks.test_timm_encoder import stand_in
 from tests.report.test_report import Page
@@ -329,7 +330,9 @@ class Closed(nn.Module):
 
     def __init__(self, mode: Any) -> None:
         super().__init__()
-        self.layer, self.mode = nn.Linear(64, 8), mode
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layer, self.mode = nn.Linear(64, 8), mode
 
     def forward(self, x: Tensor) -> Tensor:
         with self.mode():
@@ -512,6 +515,59 @@ def test_a_run_is_scored_on_other_data_in_its_size_and_colours(
     assert "photos: 243 examples to fit on, 27 to choose by, 30 to test on" in text
 
 
+def test_data_named_by_the_folder_one_is_in_are_other_data_too(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = load(Data(name="digits")).test
+    (tmp_path / "mine").mkdir()
+    np.savez(tmp_path / "mine" / "images.npz", images=own.pixels[:60, 0].numpy(), labels=own.labels[:60])
+    monkeypatch.chdir(tmp_path / "mine")
+    for i in range(60):
+        Image.fromarray(own.pixels[i, 0].numpy()).save(f"{i}.png")
+    before = contents(fitted)
+    page = tmp_path / "page.html"
+    scores = diabolo.evaluate(fitted, data=".", measures=["reconstruction"], report=page, quiet=True)
+    assert scores["encoder"]["seen"] == 0
+    assert contents(fitted) == before
+    assert "scored on mine" in page.read_text("utf-8")
+
+
+def test_where_few_of_many_have_labels_each_part_has_some(
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = load(Data(name="digits")).test
+    for i in range(200):
+        folder = tmp_path / "some" / (str(own.labels[i].item() % 2) if i < 24 else "unlabelled")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(own.pixels[i, 0].numpy()).save(folder / f"{i}.png")
+    scores = diabolo.evaluate(fitted, data=tmp_path / "some", test=0.5, probes=["knn"])
+    assert "scored on some: 11 examples to fit on, 1 to choose by, 12 to test on" in capsys.readouterr().err
+    assert scores["encoder"]["knn"]["accuracy"] > 0
+    arrays = diabolo.predict(fitted, own, labelled=tmp_path / "some", probe="knn", out=tmp_path)
+    assert "the probe has 22 images to fit on, 2 to choose by" in capsys.readouterr().err
+    assert (arrays["parts"] != "").sum() == 24
+
+
+def test_what_cannot_be_known_to_be_unseen_is_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run on arrays that are not given again, and of a data set that is not on the machine."""
+    own = load(Data(name="digits"))
+    settings = {"encoder": {"name": "mlp", "widths": [16]}, "evaluation.live": 0, "evaluation.also": ["z"]}
+    options: dict[str, Any] = {"epochs": 1, "settings": settings, "quiet": True}
+    run = diabolo.fit(own, "simclr", out=tmp_path / "run", evaluate=False, **options)
+    names = tuple("abcdefghij")
+    other = Images(own.test.pixels, own.test.labels, names)
+    scores = diabolo.evaluate(run.folder, data=other, probes=["knn"])
+    assert scores["encoder"]["seen"] is None
+    words = "whether it was trained on some of the test examples is not known"
+    assert words in scores["verdict"]
+    monkeypatch.setattr(evaluate, "is_there", lambda entry: False)
+    named = diabolo.fit("digits", "simclr", out=tmp_path / "named", **options)
+    assert words in diabolo.evaluate(named, data=other, probes=["knn"], quiet=True)["verdict"]
+    assert "simclr on digits, seed 0<" in (tmp_path / "named" / "report.html").read_text("utf-8")
+
+
 def test_other_data_at_hand_are_scored_without_the_run_s_own_decoder(
     fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -532,6 +588,11 @@ def test_other_data_at_hand_are_scored_without_the_run_s_own_decoder(
         diabolo.evaluate(fitted, data=np.zeros((40, 9, 9), np.uint8), quiet=True)
     halves = diabolo.evaluate(fitted, data=whole, test=0.5, probes=["knn"], quiet=True)
     assert halves["encoder"]["test_size"] == 898
+    assert run("evaluate", fitted, "--data", "digits", "--test", 0.5, "--probe", "knn") == 0
+    assert "what is tested on is given: a share of it is not cut" in capsys.readouterr().err
+    masks = np.random.default_rng(0).integers(0, 2, (40, 8, 8))
+    with pytest.raises(diabolo.UserError, match="only 0 and 1, as integers"):
+        diabolo.evaluate(fitted, data=masks, quiet=True)
     assert "name them, with --data" in refused(capsys, fitted, "--test", 0.5)
     assert "above 0 and below 1, got 1.5" in refused(capsys, fitted, "--data", "mnist", "--test", 1.5)
     assert "there is no such file or folder" in refused(capsys, fitted, "--data", tmp_path / "none")

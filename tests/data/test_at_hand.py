@@ -80,9 +80,26 @@ def test_a_data_set_may_have_no_labels_or_none_that_are_named():
     assert images_at_hand(grey).shape == (1, 5, 6)
 
 
+def test_items_without_a_label_have_none_and_the_others_keep_theirs():
+    for given in ([2, None, 0, None], ["b", None, "a", None]):
+        images = images_at_hand(Items(list(zip(COLOUR[:4], given, strict=True))))
+        assert images.labels.tolist() == [1, -1, 0, -1]
+        assert images.classes == tuple(str(name) for name in sorted(set(given) - {None}))
+    assert images_at_hand(Items([(image, None) for image in COLOUR])).labels is None
+
+
+def test_images_of_pillow_are_read_as_files_are():
+    """On white where they are transparent; of 16 bits the upper 8."""
+    clear = Image.fromarray(np.zeros((4, 5, 4), np.uint8), "RGBA")
+    assert (images_at_hand(Items([clear])).pixels == 255).all()
+    deep = Image.fromarray(np.full((4, 5), 40_000, np.uint16))
+    assert (images_at_hand(Items([deep])).pixels == 40_000 >> 8).all()
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
+        (TensorDataset(FIRST, torch.tensor([0.2, 0.7, 0.9, 1.4, 2, 3, 4])), "whole numbers or class names"),
         ((COLOUR, LABELS, LABELS), "a tuple is (images, labels), this one has 3 entries"),
         ((COLOUR, LABELS[:3]), "7 images but 3 labels"),
         ((COLOUR, [[0, 1]] * 7), "expected one per image"),

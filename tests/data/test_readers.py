@@ -117,6 +117,7 @@ def test_parts_share_their_classes(tmp_path):
         ),
         (["unlabeled/0", "unlabeled/1", "test/cat/0", "test/dog/0"], {"train": None, "test": ["cat", "dog"]}),
         (["train/cat/0", "train/dog/0", "train/unlabelled/0"], {"train": ["cat", "dog", None]}),
+        (["unlabelled/2025/0", "unlabelled/2026/0"], {"train": None}),
     ],
 )
 def test_unlabelled_is_no_class_but_belongs_to_train(tmp_path, names, expected):
@@ -130,6 +131,12 @@ def test_unlabelled_is_no_class_but_belongs_to_train(tmp_path, names, expected):
             expected[part] and sorted(expected[part], key=str)
         )
         assert images.labels is None or images.classes == ("cat", "dog")
+
+
+def test_beside_unlabelled_a_class_may_be_called_test():
+    parts, classes = arrange(["car/0.png", "test/0.png", "unlabelled/0.png"])
+    assert parts == ["train"] * 3
+    assert classes == ["car", "test", None]
 
 
 def test_a_class_may_be_called_train():

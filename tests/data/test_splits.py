@@ -1,14 +1,16 @@
 """Splits: disjoint, complete, and the same whatever else changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diabolo.data.images import Images
+from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
-from diabolo.data.splits import load, split
+from diabolo.data.splits import load, of_digest, split, splits_from
 from diabolo.errors import UserError
 from diabolo.recipe import Data
 
@@ -73,6 +75,63 @@ def test_an_empty_part_is_refused(n):
 def test_parts_of_different_shape_are_refused():
     with pytest.raises(UserError, match=r"data\.size"):
         split(Parts(numbered(20), test=Images(torch.zeros(3, 5))), Data(name="x"))
+
+
+@given(st.integers(20, 200), st.floats(0.05, 0.9), st.integers(0, 5))
+def test_of_those_with_labels_as_large_a_share_is_held_out(n, labelled, seed):
+    count = max(3, round(labelled * n))
+    labels = torch.where(torch.arange(n) < count, torch.arange(n) % 2, -1)
+    made = split(Parts(replace(numbered(n), labels=labels)), Data(name="x", test=0.2, split_seed=seed))
+    known = [int((part.labels >= 0).sum()) for part in (made.train, made.validation, made.test)]
+    assert sum(known) == count
+    assert known[2] == min(count - 1, max(1, round(0.2 * count)))
+    assert known[0] >= 1
+    assert known[1] >= (count > 2)
+    rows = [members(part) for part in (made.train, made.validation, made.test)]
+    assert sorted(row for part in rows for row in part) == list(range(n))
+    assert all(part == sorted(part) for part in rows)
+
+
+def test_a_run_s_data_are_those_of_its_digest(tmp_path, monkeypatch):
+    """Not what happens to have their name here; without them, those that are here."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    for folder, shift in ((home, 0), (elsewhere, 1)):
+        folder.mkdir()
+        pixels = (np.arange(20 * 16, dtype=np.uint8) + shift).reshape(20, 4, 4)
+        np.save(folder / "a.npy", pixels)
+    data = Data(name="a.npy")
+    monkeypatch.chdir(home)
+    own = load(data)
+    monkeypatch.chdir(elsewhere)
+    assert load(data).digest() != own.digest()
+    found = of_digest(own.digest(), data, home / "runs" / "one")
+    assert found.digest() == own.digest()
+    assert found.test.names[0].startswith("train/")
+    (elsewhere / "a.npy").write_bytes(b"none")
+    assert of_digest(own.digest(), data, home / "runs" / "one").digest() == own.digest()
+    (home / "a.npy").unlink()
+    with pytest.raises(UserError, match="not a readable array file"):
+        of_digest(own.digest(), data, home / "runs" / "one")
+    (elsewhere / "a.npy").unlink()
+    assert of_digest(own.digest(), data, home / "runs" / "one") is None
+
+
+def test_parts_have_the_same_classes_in_one_order():
+    def part(*classes: str) -> Images:
+        return Images(torch.zeros(2, 5), torch.tensor([0, len(classes) - 1]), classes)
+
+    Splits(part("a", "b", "c"), part("a"), part("a", "b"))
+    for other in (part("b", "a"), part("a", "c"), part("d")):
+        with pytest.raises(UserError, match="classes of other names or in another order: a, b, c and"):
+            Splits(part("a", "b", "c"), part("a", "b", "c"), other)
+
+
+def test_splits_go_without_labels_too():
+    made = split(Parts(replace(numbered(20), labels=torch.arange(20) % 2)), Data(name="x"))
+    assert splits_from(made, Data(name="x")) is made
+    bare = splits_from(made, Data(name="x", labels=False))
+    assert {part.labels for part in bare.present()} == {None}
+    assert {part.classes for part in bare.present()} == {()}
 
 
 def test_unknown_names():

@@ -171,6 +171,8 @@ def test_of_several_rates_the_best_on_validation_is_kept_and_named():
     assert PROBES.build(spec).lr == (1e-3, 1e-2)
     with pytest.raises(UserError, match=r"probe\.lr"):
         PROBES.complete({"name": "mlp", "lr": [0.0, 1e-2]}, "probe")
+    with pytest.raises(UserError, match=r"probe\.lr"):
+        PROBES.complete({"name": "mlp", "lr": []}, "probe")
 
 
 def test_k_is_not_chosen_on_test():

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from diabolo.data.arrays import to_labels, to_pixels
+from diabolo.data.decode import GREY_MODES, to_colour
 from diabolo.data.images import Images
 from diabolo.errors import UserError
 
@@ -24,7 +26,8 @@ def images_at_hand(data: Unnamed, where: str = "data", resident: bool | None = N
     are whole numbers or class names [N], −1 for none; or from a map-style data set of PyTorch or torchvision,
     whose items are images, or tuples of an image, its label and whatever else: all of them are read.
 
-    Its images are Pillow's, or arrays and tensors as `to_pixels` takes them one by one, of one size.
+    Its images are Pillow's, or arrays and tensors as `to_pixels` takes them one by one, of one size. Each is
+    read once: a transform that is random has no place in it, views have (`transforms` of `fit`).
     """
     if isinstance(data, Images):
         return data
@@ -59,14 +62,17 @@ def _of_items(data: Dataset[Any], where: str) -> Images:
     if not images:
         raise UserError(f"{where}: the data set is empty")
     pixels = to_pixels(np.stack(images), where)
-    if None in labels:
+    known = np.array([label is not None for label in labels])
+    if not known.any():
         return Images(pixels)
-    made = _labelled(pixels, np.array(labels), where)
+    given = np.array([label for label in labels if label is not None])
+    positions, classes = to_labels({"train": given}, where)
     names = getattr(data, "classes", None)  # of torchvision's
-    numbers = [int(name) for name in made.classes] if isinstance(labels[0], int) else []
-    if not numbers or not isinstance(names, list | tuple) or max(numbers) >= len(names):
-        return made
-    return Images(pixels, made.labels, tuple(str(names[i]) for i in numbers))
+    if given.dtype.kind == "i" and isinstance(names, list | tuple) and given.max() < len(names):
+        classes = tuple(str(names[int(number)]) for number in classes)
+    filled = torch.full((len(labels),), -1)
+    filled[torch.from_numpy(known)] = positions["train"]
+    return Images(pixels, filled, classes)
 
 
 def _items(data: Any, where: str) -> Iterator[tuple[NDArray[Any], int | str | None]]:
@@ -76,8 +82,7 @@ def _items(data: Any, where: str) -> Iterator[tuple[NDArray[Any], int | str | No
         image, *rest = item if isinstance(item, tuple | list) else (item,)
         label = _label(rest[0], where) if rest else None
         if isinstance(image, Image.Image):
-            grey = image.mode in ("1", "L")
-            yield np.asarray(image.convert("L" if grey else "RGB")), label
+            yield np.asarray(to_colour(image, grey=image.mode in GREY_MODES)), label
         elif isinstance(image, np.ndarray | Tensor):
             yield image.numpy(force=True) if isinstance(image, Tensor) else image, label
         else:
@@ -87,6 +92,7 @@ def _items(data: Any, where: str) -> Iterator[tuple[NDArray[Any], int | str | No
 def _label(label: Any, where: str) -> int | str | None:
     if label is None or isinstance(label, str):
         return label
-    if isinstance(label, int | np.integer) or (isinstance(label, np.ndarray | Tensor) and label.ndim == 0):
-        return int(label)
+    one = label.item() if isinstance(label, np.ndarray | np.generic | Tensor) and label.ndim == 0 else label
+    if isinstance(one, int | float) and one == int(one):
+        return int(one)
     raise UserError(f"{where}: labels are whole numbers or class names, not of type {type(label).__name__}")

@@ -33,6 +33,11 @@ def find(folder: Path, name: str) -> Path | None:
     return next((folder / candidate for candidate in candidates if (folder / candidate).exists()), None)
 
 
+def is_there(entry: DataSetEntry) -> bool:
+    """Whether nothing would have to be downloaded."""
+    return not _missing(entry, data_folder() / entry.folder)
+
+
 def fetch(entry: DataSetEntry) -> Path:
     """The folder that holds all files of a data set; what is missing is downloaded.
 

@@ -87,6 +87,10 @@ class Images:
             names=tuple(self.names[i] for i in index.tolist()) if self.names else (),
         )
 
+    def without_labels(self) -> Images:
+        """The same, as if there were no classes."""
+        return replace(self, labels=None, classes=())
+
     def floats(self, index: Index = slice(None)) -> Tensor:
         """Pixels as the networks take them: float32, images scaled to [0, 1], vectors as they are."""
         return as_float(self.pixels[index])
@@ -111,15 +115,31 @@ class Splits:
     labelled: Images | None = None
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        named = [part.classes for part in self.present() if part.classes]
+        most = max(named, key=len, default=())
+        if other := next((classes for classes in named if classes != most[: len(classes)]), None):
+            raise UserError(
+                f"the parts have classes of other names or in another order: {', '.join(most[:5])} and "
+                f"{', '.join(other[:5])}"
+            )
+
+    def present(self) -> list[Images]:
+        """The parts that are there."""
+        return [part for part in (self.train, self.validation, self.test, self.labelled) if part is not None]
+
+    def without_labels(self) -> Splits:
+        """The same, as if there were no classes; what is labelled only is left out."""
+        train, validation, test = (p.without_labels() for p in (self.train, self.validation, self.test))
+        return Splits(train, validation, test, notes=self.notes)
+
     def digest(self) -> str:
         """What all parts hold, but for names of files, in 32 characters: equal for equal data only.
 
         Of more than 64 MB a part, evenly spaced examples speak for all.
         """
         hashed = blake2b(digest_size=16)
-        for part in (self.train, self.validation, self.test, self.labelled):
-            if part is None:
-                continue
+        for part in self.present():
             size = max(1, part.pixels[:1].nbytes)
             some = torch.linspace(0, len(part) - 1, min(len(part), DIGESTED // size)).round().long()
             hashed.update(repr((tuple(part.pixels.shape), part.classes)).encode())

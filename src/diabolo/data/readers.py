@@ -83,9 +83,7 @@ class Parts:
 
     def without_labels(self) -> Parts:
         """The same, as if it had no classes; what is labelled only is left out."""
-        bare: dict[str, Any] = {
-            name: replace(part, labels=None, classes=()) for name, part in self.present().items()
-        }
+        bare: dict[str, Any] = {name: part.without_labels() for name, part in self.present().items()}
         return Parts(**bare | {"labelled": None}, notes=self.notes)
 
     def origins(self) -> NDArray[np.str_]:
@@ -225,11 +223,11 @@ def arrange(names: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
     `unlabelled` make up train, and what is in the latter, here or among the classes, has none.
     """
     folders = [PurePosixPath(name).parts[:-1] for name in names]
-    while len(tops := {folder[:1] for folder in folders}) == 1 and () not in tops:
+    while len(tops := {folder[:1] for folder in folders}) == 1 and all(map(_class, tops)):
         folders = [folder[1:] for folder in folders]
     top_names = {top[0].lower() for top in tops if top}
-    in_parts = "train" in map(FOLDERS.get, top_names) and (
-        "test" in top_names or (() not in tops and top_names <= FOLDERS.keys())
+    in_parts = {"train", "test"} <= top_names or (
+        () not in tops and top_names <= FOLDERS.keys() and "train" in map(FOLDERS.get, top_names)
     )
     if not in_parts:
         return ["train"] * len(names), [_class(folder) for folder in folders]

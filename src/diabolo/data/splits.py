@@ -58,22 +58,36 @@ def _near(path: Path) -> Path | None:
     return path.with_name(near[0]) if near else None
 
 
-def found_from(folder: Path, data: Data) -> Data:
-    """The same data by a path that is there: a relative one that is not, seen from a folder above `folder`.
+def of_digest(digest: str, data: Data, folder: Path) -> Splits | None:
+    """The splits of a run, each example named: of what `data` names here or, where that is something else or
+    nothing, in one of the folders above the run's own. So a run is used from anywhere, and after its project
+    was moved.
 
-    So a run is opened from anywhere, and after its project was moved.
+    Where none has the digest, those of the first place; None where there is none.
     """
     path = Path(data.name).expanduser()
-    if data.name in CATALOG or path.is_absolute() or path.exists():
-        return data
-    there = (above / path for above in folder.resolve().parents if (above / path).exists())
-    return replace(data, name=str(next(there, path)))
+    above = [] if data.name in CATALOG or path.is_absolute() else folder.resolve().parents
+    others = (replace(data, name=str(parent / path)) for parent in above)
+    found: list[Splits] = []
+    refused: list[UserError] = []
+    for place in (data, *others):
+        if place.name in CATALOG or Path(place.name).expanduser().exists():
+            try:
+                found.append(split(read_parts(place).named(), place))
+            except UserError as error:
+                refused.append(error)
+                continue
+            if found[-1].digest() == digest:
+                return found[-1]
+    if refused and not found:
+        raise refused[0]
+    return found[0] if found else None
 
 
 def splits_from(data: AtHand, settings: Data) -> Splits:
     """What a user has at hand, as splits: what is not yet split, see `images_at_hand`, is cut."""
     if isinstance(data, Splits):
-        return data
+        return data if settings.labels else data.without_labels()
     images = images_at_hand(data, resident=settings.resident)
     check_levels(images.pixels, "data")
     return split(Parts(images), settings)
@@ -85,10 +99,10 @@ def split(parts: Parts, data: Data) -> Splits:
     rows, notes = torch.arange(len(parts.train)), list(parts.notes)
     test, validation = parts.test, parts.validation
     if test is None:
-        rows, held = hold_out(rows, data.test, data.split_seed, "test")
+        rows, held = hold_out(parts.train, rows, data.test, data.split_seed, "test")
         test = parts.train.take(held)
     if validation is None:
-        rows, held = hold_out(rows, data.validation, data.split_seed, "validation")
+        rows, held = hold_out(parts.train, rows, data.validation, data.split_seed, "validation")
         validation = parts.train.take(held)
     rows = rows[_kept(parts.train, data)[rows]]
     validation = validation.take(_kept(validation, data).nonzero().flatten()) if data.without else validation
@@ -121,11 +135,18 @@ def _kept(images: Images, data: Data) -> Tensor:
     return kept
 
 
-def hold_out(rows: Tensor, share: float, seed: int, name: str) -> tuple[Tensor, Tensor]:
-    """Split rows into (kept, held out), each in its old order; a share holds out at least one."""
-    count = max(1, round(share * len(rows)))
-    order = _shuffled(rows, seed, name)
-    return order[count:].sort().values, order[:count].sort().values
+def hold_out(images: Images, rows: Tensor, share: float, seed: int, name: str) -> tuple[Tensor, Tensor]:
+    """Split rows of the images into (kept, held out), each in its old order; a share holds out at least one.
+
+    Where some have labels, as large a share of these: the few might all be on one side.
+    """
+    order, count = _shuffled(rows, seed, name), max(1, round(share * len(rows)))
+    first = torch.arange(len(order)) < count
+    known = torch.zeros_like(first) if images.labels is None else images.labels[order] >= 0
+    if 0 < (labelled := int(known.sum())) < len(order):
+        few = min(labelled - 1, count, max(1, round(share * labelled)))
+        first = torch.where(known, known.cumsum(0) <= few, (~known).cumsum(0) <= count - few)
+    return order[~first].sort().values, order[first].sort().values
 
 
 def _shuffled(rows: Tensor, seed: int, name: str) -> Tensor:

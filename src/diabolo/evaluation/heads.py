@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from annotated_types import Gt
+from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -20,7 +20,7 @@ from diabolo.training.schedules import Constant
 
 Select = Literal["best", "last"]
 Rate = Annotated[float, Gt(0)]
-Rates = Rate | tuple[Rate, ...]  # one, or several to choose from on validation
+Rates = Rate | Annotated[tuple[Rate, ...], MinLen(1)]  # one, or several to choose from on validation
 Chosen = dict[str, float]
 CONSTANT = Constant()
 BLOCK = 1024  # examples that are classified at once

@@ -82,6 +82,8 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
     if rebuilt.get("mse", 0.0) > rebuilt.get("mse_of_mean", math.inf):
         figures = f"MSE {rebuilt['mse']:.4g} against {rebuilt['mse_of_mean']:.4g}"
         lines.append(f"rebuilds test images worse than the mean image of train does: {figures}")
+    if "seen" in encoder and encoder["seen"] is None:
+        lines.append("whether it was trained on some of the test examples is not known")
     if seen := encoder.get("seen"):
         lines.append(
             f"{seen} of {encoder['test_size']} test examples are among those that it was trained on: "
@@ -196,12 +198,20 @@ def _behind(embedding: Entry) -> str | None:
 
 
 def _like_majority(encoder: Entry) -> str | None:
-    """A sentence where no probe does better than a guess that looks at no image."""
+    """A sentence where no probe does better than a guess that looks at no image.
+
+    The guess is taken as a fixed number, which a probe exceeds where a binomial test gives less than 0.025.
+    """
+    from scipy.stats import binomtest
+
     found = {
         probe: encoder[probe]["accuracy"] for probe in PROBES if probe in encoder and probe != "attributes"
     }
     guess, n = encoder.get("majority"), encoder["test_size"]
-    if not found or guess is None or any(p > guess and differ(p, n, guess, n) for p in found.values()):
+    if not found or guess is None:
+        return None
+    best = max(found.values())
+    if best > guess and binomtest(round(best * n), n, guess, "greater").pvalue < FALSE_WORD / 2:
         return None
     figures = " and ".join(f"{PROBES[probe]} ({100 * p:.1f} %)" for probe, p in found.items())
     return f"no better than always giving the commonest class ({100 * guess:.1f} %) on {figures}"

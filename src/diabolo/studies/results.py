@@ -50,13 +50,13 @@ class Result:
         return {k: v for k, v in representations(self.scores).items() if k.partition(".")[0] != "encoder"}
 
     @property
-    def extractor(self) -> str | None:
-        """Whose features the Fréchet distance is in, where there is one.
+    def extractor(self) -> tuple[str, float] | None:
+        """Whose features the Fréchet distance is in, where there is one, and how far train images are there.
 
-        A classifier is trained anew on each machine; how far train images are tells two of one name apart.
+        A classifier is trained anew on each machine: the second tells two of one name apart.
         """
         found = self.scores["encoder"].get("measures", {}).get("frechet")
-        return f"{found['extractor']} (train images: {found['floor']:.3g})" if found else None
+        return (found["extractor"], found["floor"]) if found else None
 
     @property
     def revision(self) -> str | None:

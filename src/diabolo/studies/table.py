@@ -26,6 +26,8 @@ from diabolo.studies.results import Cost, Result
 from diabolo.studies.statistics import BySeed, Word, mean_and_deviation, paired, together
 from diabolo.studies.study import Claim, Job, Study
 
+SAME = 1e-3  # of how far train images are, by which an extractor may differ from itself
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -57,7 +59,7 @@ class Judged:
     """A claim, and what the seeds say of it."""
 
     says: str
-    word: Word | Literal["not run"]
+    word: Word | Literal["not run", "not comparable"]
     differences: Sequence[str]
 
 
@@ -104,8 +106,9 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
     columns = [COLUMNS[key] for key in shown]
     # Rows on other data, or that go without other classes, have tasks of their own.
     one_task = len({(recipe.data.name, tuple(recipe.data.without)) for recipe in recipes.values()}) < 2
-    extractors = sorted({r.extractor for r in results if r.extractor})
+    extractors = _apart(sorted({r.extractor for r in results if r.extractor}))
     apart = {key for key in keys if COLUMNS[key].extracted and len(extractors) > 1}
+    titled = [f"{name} (train images: {floor:.3g})" for name, floor in extractors]
     competing = {
         key: _competing(COLUMNS[key], values[key], borrowed) if one_task and key not in apart else {}
         for key in shown
@@ -132,7 +135,9 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         titles,
         lines,
         claims=[
-            _judge(claim, values | {key: {row: {} for row in study.rows} for key in apart}, steps)
+            Judged(claim.says, "not comparable", [])
+            if apart & set(claim.columns)
+            else _judge(claim, values, steps)
             for claim in study.claims
         ],
         hardware=sorted(
@@ -146,12 +151,21 @@ def table_of(study: Study, results: Sequence[Result]) -> StudyTable:
         ],
         unreached=unreached(recipes, columns, results, references),
         lent=_lent(columns, borrowed),
-        extractors=extractors if any(column.extracted for column in columns) else (),
+        extractors=titled if any(column.extracted for column in columns) else (),
         revisions=len({r.revision for r in results}),
         steps=steps,
         competing=competing,
         untrained={key: untrained_of(recipes, COLUMNS[key], results, references) for key in shown},
     )
+
+
+def _apart(extractors: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The first of each extractor. Trained anew on the same machine it is the same but for round-off."""
+    found: list[tuple[str, float]] = []
+    for name, floor in extractors:
+        if not any(name == other and math.isclose(floor, known, rel_tol=SAME) for other, known in found):
+            found.append((name, floor))
+    return found
 
 
 def _competing(column: Column, values: Mapping[str, BySeed], borrowed: Sequence[str]) -> dict[str, BySeed]:

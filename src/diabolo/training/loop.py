@@ -31,6 +31,8 @@ from diabolo.training.schedules import Constant
 from diabolo.training.step import Note, Step, compile_step, forward_backward, silent
 from diabolo.views.pipeline import Batch, Pipeline, make_batch
 
+ROWS = 20  # of the log that a short training has: its curves are more than a point
+
 
 @dataclass(frozen=True)
 class Event:
@@ -122,6 +124,7 @@ def train(
     if steps_per_epoch == 0:
         raise UserError("training.accumulate: an epoch has fewer batches than one step accumulates")
     steps = settings.epochs * steps_per_epoch
+    every = min(settings.log_every, max(1, steps // ROWS))
     method.train()
     for step in range(position.step, steps):
         started = time.perf_counter()
@@ -147,7 +150,7 @@ def train(
         position.step = step + 1
         ends_epoch = within == steps_per_epoch - 1
         row = None
-        if ends_epoch or position.step % settings.log_every == 0:
+        if ends_epoch or position.step % every == 0:
             row = {
                 "kind": "train",
                 "step": position.step,

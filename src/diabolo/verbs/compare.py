@@ -164,7 +164,9 @@ def _row(method: str, data: str, over: Mapping[str, Any]) -> dict[str, Any]:
     """
     own = compose([{"data": {"name": data}, "method": method}])
     kept: dict[str, Any] = {} if own.training.epochs else {"training.epochs": 0}
-    told = "transforms" in over.get("views", {}) or any(key.startswith("views.transforms") for key in over)
+    told = "transforms" in (over.get("views") or {}) or any(
+        key.startswith("views.transforms") for key in over
+    )
     if isinstance(own.views.transforms, list) and not told:
         kept["views.transforms"] = own.views.transforms
     return {"method": method, "settings": kept}

@@ -13,6 +13,8 @@ from torch import nn
 
 from diabolo.allocator import spare_page_faults
 from diabolo.components import Table
+from diabolo.data.catalog import CATALOG
+from diabolo.data.fetch import is_there
 from diabolo.data.images import Splits
 from diabolo.data.splits import AtHand
 from diabolo.errors import UserError
@@ -29,7 +31,7 @@ from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Method
 from diabolo.networks.shapes import evaluating
 from diabolo.precision import flushed_denormals
-from diabolo.recipe import Data, Evaluation, Recipe
+from diabolo.recipe import Evaluation, Recipe
 from diabolo.report.page import check_page
 from diabolo.run import Own, Run, default_device
 from diabolo.tables import MEASURES, PROBES
@@ -91,7 +93,6 @@ def evaluate(
         raise UserError("test is a share of other data: name them, with --data")
     if test is not None and not 0 < test < 1:
         raise UserError(f"test: a share is above 0 and below 1, got {test:g}")
-    share = Data.test if test is None else test
     if report is not None:
         check_page(Path(report))
     if out is not None:
@@ -102,14 +103,14 @@ def evaluate(
     if isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir()):
         run = opened(what)
         chosen = _chosen(suite, probes, measures, run.recipe.evaluation)
-        scores, draw = _of_run(run, data, share, chosen, space, supervised, named, show)
+        scores, draw = _of_run(run, data, test, chosen, space, supervised, named, show)
     elif supervised:
         raise UserError("the supervised reference trains the encoder: it needs a run")
     elif space is not None:
         raise UserError(f"space '{space}' is one of a run's: this is a single representation")
     else:
         chosen = _chosen(suite, probes, measures, Evaluation())
-        scores, draw = _of_outside(from_outside(what, data, share, show), chosen, named, show)
+        scores, draw = _of_outside(from_outside(what, data, test, show), chosen, named, show)
     if report is not None:
         show.note(f"report: {draw(Path(report))}")
     if out is not None:
@@ -120,7 +121,7 @@ def evaluate(
 def _of_run(
     run: Run,
     data: str | Path | AtHand | None,
-    test: float,
+    test: float | None,
     chosen: Suite | None,
     space: str | None,
     supervised: bool,
@@ -129,7 +130,7 @@ def _of_run(
 ) -> tuple[dict[str, Any], Draw]:
     """strict: refuse what does not apply, instead of leaving it out."""
     splits, settings = splits_like(run, data, test, show), run.recipe.evaluation
-    own, name = is_own(run, splits), ""
+    own, other = is_own(run, splits), None
     if own and chosen is None and space is None and not supervised:
         with run.lock():
             return score_run(run, splits, show)
@@ -139,14 +140,14 @@ def _of_run(
                 "the supervised reference has the data and the cost of the training: on other data, "
                 "--probe finetune trains the encoder, and its untrained twin, with labels"
             )
-        name = Path(data).name if isinstance(data, str | Path) else "data at hand"
-        show.note(f"scored on {name}: {sizes_of(*probe_images(splits))}")
+        other = Path(data).resolve().name if isinstance(data, str | Path) else "data at hand"
+        show.note(f"scored on {other}: {sizes_of(*probe_images(splits))}")
         settings = replace(settings, supervised=False)
     settings = replace(settings, space=space or settings.space, also=())
     settings = replace(settings, supervised=supervised or settings.supervised)
     if chosen is not None:
         settings = replace(settings, probes=chosen.probes, measures=chosen.measures)
-    return _scores(run, splits, settings, show, strict=strict, other=name)
+    return _scores(run, splits, settings, show, strict=strict, other=other)
 
 
 def _of_outside(
@@ -184,7 +185,13 @@ def score_run(run: Run, splits: Splits, show: Show) -> tuple[dict[str, Any], Dra
 
 
 def _scores(
-    run: Run, splits: Splits, settings: Evaluation, show: Show, *, strict: bool = True, other: str = ""
+    run: Run,
+    splits: Splits,
+    settings: Evaluation,
+    show: Show,
+    *,
+    strict: bool = True,
+    other: str | None = None,
 ) -> tuple[dict[str, Any], Draw]:
     """The table of a run: its representation in each space, the references, and the verdict.
 
@@ -192,7 +199,7 @@ def _scores(
     called where they are not the run's own.
     """
     space, seed = settings.space or run.space, run.recipe.seed
-    subject = _trained(run, splits, space, other=bool(other))
+    subject = _trained(run, splits, space, own=other is None)
     targets = targets_of(*probe_images(splits))
     probes = _usual(targets).probes if settings.probes is None else settings.probes
     suite = Suite(probes=probes, measures=settings.measures or [])
@@ -203,7 +210,7 @@ def _scores(
     leave_out = None if strict else partial(_left_out, show)
     scored = score(features, specs, seed, leave_out)
     own = {"space": space} | scored.scores | tuned_scores(subject, specs, show, leave_out)
-    own |= _seen(run, splits, show) if other else {}
+    own |= {} if other is None else {"seen": _seen(run, splits, show)}
     specs = [spec for spec in specs if spec["name"] in own]
     scores: dict[str, Any] = {"encoder": own | measured_scores(measures, subject, show)}
     gaussian = isinstance(run.method, Autoencoder) and run.method.gaussian
@@ -214,11 +221,11 @@ def _scores(
         unit = run.method.unit
         found = embedding(represent, splits, unit, run.device, gaussian=gaussian)
         scores["encoder"]["embedding"] = found
-    for other in settings.also:
-        represented = features_of(partial(run.method.represent, space=other), splits, run.device)
-        scores[f"encoder.{other}"] = {"space": other} | score(represented, specs, seed).scores
+    for further in settings.also:
+        represented = features_of(partial(run.method.represent, space=further), splits, run.device)
+        scores[f"encoder.{further}"] = {"space": further} | score(represented, specs, seed).scores
     if settings.references:
-        rows = {"random": space} | {f"random.{o}": o for o in settings.also}
+        rows = {"random": space} | {f"random.{further}": further for further in settings.also}
         scores |= untrained_rows(run, subject, specs, measures, rows, show)
         scores |= projected_rows(subject, specs, measures, features.width, show)
         if settings.supervised:
@@ -228,25 +235,28 @@ def _scores(
     return scores, partial(write_report, run, splits, scores, features, scored.predictions, other=other)
 
 
-def _trained(run: Run, splits: Splits, space: str | None = None, *, other: bool = False) -> Subject:
+def _trained(run: Run, splits: Splits, space: str, *, own: bool) -> Subject:
     """A run's method as measures look at it. What decodes the recipe's space is kept with the run.
 
-    other: the splits are not the run's own, which its kept decoder and the classes it went without are of.
+    own: the splits are the run's: of these are its kept decoder, and the classes that it went without.
     """
     subject = subject_of(run.recipe, run.own, run.method, splits, space)
-    if other:
+    if not own:
         return replace(subject, without=())
     return replace(subject, kept=run.folder / DECODER) if subject.space == run.space else subject
 
 
-def _seen(run: Run, splits: Splits, show: Show) -> dict[str, int]:
-    """How many of the test examples are among those of its training, where these are still there."""
+def _seen(run: Run, splits: Splits, show: Show) -> int | None:
+    """How many of the test examples are among those of its training; None where these are not at hand."""
+    name = run.recipe.data.name
     try:
+        if run.own.splits is None and name in CATALOG and not is_there(CATALOG[name]):
+            raise UserError(f"{name} is not on this machine")
         train = trained_on(run).train
     except UserError as error:
         show.note(f"whether it was trained on some of the test examples cannot be told: {error}")
-        return {}
-    return {"seen": int(identical(probe_images(splits)[2], train).sum())}
+        return None
+    return int(identical(probe_images(splits)[2], train).sum())
 
 
 def _chosen(

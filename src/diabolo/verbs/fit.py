@@ -20,7 +20,7 @@ from diabolo.allocator import spare_page_faults
 from diabolo.components import CUSTOM
 from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Splits
-from diabolo.data.splits import AtHand, found_from, load, splits_from
+from diabolo.data.splits import AtHand, load, of_digest, splits_from
 from diabolo.distributed import alone, missing_others, world_size
 from diabolo.errors import Interrupted, UserError, blaming_settings
 from diabolo.evaluation.measures import build_measures, check_measures
@@ -28,7 +28,7 @@ from diabolo.memory import TO_SCORE, TO_TRAIN, enough
 from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.precision import flushed_denormals
-from diabolo.recipe import Recipe, complete_for, compose, difference, read_recipe
+from diabolo.recipe import Data, Recipe, complete_for, compose, difference, read_recipe
 from diabolo.run import Own, Run, TakenError
 from diabolo.training.precision_trial import faster, step_times
 from diabolo.verbs.console import Show
@@ -117,7 +117,7 @@ def fit(
         raise UserError("the run was trained on arrays: pass them again, as data=…")
     if isinstance(data, AtHand):
         own = replace(own, splits=splits_from(data, composed.data))
-    splits = own.splits or load(found_from(started.parent, composed.data) if started else composed.data)
+    splits = own.splits or _read(composed.data, started.parent if before and started else None)
     for note in splits.notes:
         show.note(note)
     if composed.data.name not in CATALOG and splits.train.labels is not None:
@@ -198,6 +198,12 @@ def _options(
         "training": _set(epochs=epochs),
     }
     return {k: v for k, v in given.items() if v} | _set(seed=seed, init=None if init is None else str(init))
+
+
+def _read(data: Data, started: Path | None) -> Splits:
+    """The data; of a run that is resumed, from where its own are."""
+    own = started and of_digest(Run.open(started).facts.digest, data, started)
+    return own or load(data)
 
 
 def _classes(names: Sequence[str]) -> str:

@@ -38,12 +38,12 @@ class Outside:
 def from_outside(
     what: str | Path | Features | Encoder | nn.Module,
     data: str | Path | AtHand | None,
-    test: float,
+    test: float | None,
     show: Show,
 ) -> Outside:
     """What the user names or brings; `data` are what a model or an object is to represent.
 
-    test: the share of them to test on, where they bring no test part.
+    test: the share of them to test on, where they bring no test part; by default a tenth.
     """
     if isinstance(what, str) and what.startswith(TIMM):
         model = what.removeprefix(TIMM)
@@ -67,7 +67,7 @@ def from_outside(
 
 def _made_of(
     data: str | Path | AtHand | None,
-    test: float,
+    test: float | None,
     encoder: Callable[[tuple[int, ...]], Encoder | nn.Module],
     name: str,
     show: Show,
@@ -75,9 +75,10 @@ def _made_of(
     """What an encoder makes of the data. encoder: for the shape of an example."""
     if data is None:
         raise UserError(f"{name}: of which data? name a data set or a path with --data, or data=…")
-    title, settings = name, Data(name=CUSTOM, test=test)
+    share = Data.test if test is None else test
+    title, settings = name, Data(name=CUSTOM, test=share)
     if isinstance(data, str | Path):
-        title, settings = f"{name} on {Path(data).name}", Data(name=str(data), test=test)
+        title, settings = f"{name} on {Path(data).name}", Data(name=str(data), test=share)
     splits = load(settings) if isinstance(data, str | Path) else splits_from(data, settings)
     for note in splits.notes:
         show.note(note)

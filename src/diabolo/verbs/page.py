@@ -31,7 +31,7 @@ def write_report(
     predictions: dict[str, np.ndarray],
     where: Path,
     *,
-    other: str = "",
+    other: str | None = None,
 ) -> Path:
     """Write the page of a run's scores, into a folder or as an `.html` file; returns its path.
 
@@ -43,8 +43,8 @@ def write_report(
     return page.write(
         where,
         page.Content(
-            title=f"{title}, scored on {other}" if other else title,
-            summary=_summary(run) | ({"scored on": f"{other}: {sizes_of(*parts)}"} if other else {}),
+            title=title if other is None else f"{title}, scored on {other}",
+            summary=_summary(run) | ({} if other is None else {"scored on": f"{other}: {sizes_of(*parts)}"}),
             verdict=scores["verdict"],
             scores=scores,
             measures=measures_of(scores),

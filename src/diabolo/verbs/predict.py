@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from diabolo.components import CUSTOM
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
 from diabolo.data.splits import split
@@ -95,7 +94,7 @@ def predict(
         more = f" and {len(strange) - NAMED} more" if len(strange) > NAMED else ""
         show.note(f"not classes of the probe, they are not counted: {', '.join(strange[:NAMED])}{more}")
     _tell(arrays, show)
-    picture = _picture(arrays, images) if pictured(run) else None
+    picture = _picture(arrays, images, own) if pictured(run) else None
     return write(folder, "predict", arrays, picture, show, _list(arrays, own))
 
 
@@ -112,17 +111,19 @@ def _labelled(run: Run, labelled: Looked, images: Images, show: Show) -> Splits:
     """Splits to fit the probe on images from elsewhere. images: what is classified, which stands for test."""
     parts = parts_of(run, labelled, show)
     fitted_on = replace(parts, validation=None).together()
-    splits = split(Parts(fitted_on, parts.validation, images), Data(name=CUSTOM))
-    sizes = f"{len(splits.train):,} images to fit on, {len(splits.validation):,} to choose by"
-    show.note(f"the probe has {sizes}")
+    asked = images.without_labels()
+    splits = split(Parts(fitted_on, parts.validation, asked), Data(name="the labelled images"))
+    train, validation, _ = probe_images(splits)
+    show.note(f"the probe has {len(train):,} images to fit on, {len(validation):,} to choose by")
     return splits
 
 
 def _parts_fitted(images: Images, splits: Splits) -> Array | None:
     """The part of each image in the fitting of the probe, "" for none; None where it had no part for any."""
     parts = np.full(len(images), "", dtype="U10")
-    for name in ("validation", "train"):
-        parts[identical(images, getattr(splits, name))] = name
+    train, validation, _ = probe_images(splits)
+    for name, part in (("validation", validation), ("train", train)):
+        parts[identical(images, part)] = name
     return parts if (parts != "").any() else None
 
 
@@ -198,16 +199,16 @@ def _sureness(arrays: Arrays) -> Array:
     return np.take_along_axis(probabilities, arrays["predictions"][:, None], axis=1)[:, 0]
 
 
-def _picture(arrays: Arrays, images: Images) -> Figure:
-    """A row for each class: the images that are surest to be of it, those framed that are not."""
-    predictions, labels, sure = arrays["predictions"], arrays["labels"], _sureness(arrays)
+def _picture(arrays: Arrays, images: Images, own: Sequence[str]) -> Figure:
+    """A row for each class: the images surest to be of it, framed where they are called otherwise."""
+    predictions, sure, called = arrays["predictions"], _sureness(arrays), np.array(own)
     order = np.argsort(-sure, kind="stable")
     rows, names, wrong = [], [], []
     for label, name in enumerate(arrays["classes"].tolist()):
         if len(members := order[predictions[order] == label][:ACROSS]):
             rows.append(images.floats(torch.from_numpy(members)).numpy())
             names.append(short(name))
-            wrong.append((labels[members] >= 0) & (labels[members] != label))
+            wrong.append((called[members] != "") & (called[members] != name))
     return grid(rows, names, framed=wrong)
 
 

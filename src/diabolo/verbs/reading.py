@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diabolo.components import CUSTOM
+from diabolo.data.arrays import check_levels
 from diabolo.data.at_hand import images_at_hand
 from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import Parts
 from diabolo.data.rows import join
-from diabolo.data.splits import AtHand, found_from, read_parts, split
+from diabolo.data.splits import AtHand, of_digest, read_parts, split
 from diabolo.errors import UserError
 from diabolo.evaluation.decoder import coder_for
 from diabolo.evaluation.features import extract
@@ -50,13 +51,13 @@ def splits_of(run: Run, data: Looked = None) -> Splits:
     name = run.recipe.data.name
     if name == CUSTOM:
         raise UserError(f"{run.folder} was trained on arrays: give them again, as Run.open(folder, data=…)")
-    known = found_from(run.folder, run.recipe.data)
-    if name not in CATALOG and not Path(known.name).expanduser().exists():
+    splits = of_digest(run.facts.digest, run.recipe.data, run.folder)
+    if splits is None:
         raise UserError(
             f"{run.folder} was trained on {name}, and there is no such path, from here or from the folders "
             "above the run: put the data back"
         )
-    return _same(run, split(read_parts(known).named(), known))
+    return _same(run, splits)
 
 
 def trained_on(run: Run, data: Looked = None) -> Splits:
@@ -64,22 +65,29 @@ def trained_on(run: Run, data: Looked = None) -> Splits:
     return _same(run, data) if isinstance(data, Splits) else splits_of(run)
 
 
-def splits_like(run: Run, data: Looked, test: float, show: Show) -> Splits:
+def splits_like(run: Run, data: Looked, test: float | None, show: Show) -> Splits:
     """The splits of any data, in the run's size and colours. test: the share to cut where they bring no such
-    part; validation is cut as by default.
+    part, by default a tenth; validation is cut as by default.
 
     The run's own data, by whatever path, are cut as they were for its training.
     """
-    if data is None or (isinstance(data, str | Path) and str(data) == run.recipe.data.name):
-        return trained_on(run)
-    if isinstance(data, Splits):
-        splits = data
-    elif isinstance(data, str | Path | list):
-        parts = parts_like(run, data, show)
-        splits = _own_cut(run, parts) or split(parts, Data(name=str(data), test=test))
+    name = run.recipe.data.name
+    away = name not in CATALOG and not Path(name).expanduser().exists()  # then it may be above the run
+    if data is None or (isinstance(data, str | Path) and str(data) == name and away):
+        splits, cut = trained_on(run), True
+    elif isinstance(data, Splits):
+        splits, cut = data, True
     else:
-        parts = Parts(images_at_hand(data)).named()
-        splits = _own_cut(run, parts) or split(parts, Data(name=CUSTOM, test=test))
+        if isinstance(data, str | Path | list):
+            parts, called = parts_like(run, data, show), str(data)
+        else:
+            parts, called = Parts(images_at_hand(data)).named(), CUSTOM
+            check_levels(parts.train.pixels, "data")
+        own = _own_cut(run, parts)
+        splits = own or split(parts, Data(name=called, test=Data.test if test is None else test))
+        cut = own is not None or parts.test is not None
+    if test is not None and cut:
+        show.note("what is tested on is given: a share of it is not cut")
     _check_shape(run, splits.train)
     return splits
 
@@ -200,12 +208,16 @@ def images_of(run: Run, data: Looked, show: Show) -> Images:
 def represented(run: Run, images: Images, space: str | None) -> NDArray[np.float32]:
     """As `Run.embed`; in the space "pixels" the images themselves, each without its mean: [N, D].
 
-    The cosine of two of these is the correlation of their pixels.
+    The cosine of two of these is the correlation of their pixels. Blank images, which have none, are alike as
+    far as their greys are.
     """
     if space != PIXELS:
         return run.embed(images, space)
     pixels = extract(Pixels(images.shape).represent, images)
-    return pixels - pixels.mean(axis=1, keepdims=True)
+    mean = pixels.mean(axis=1, keepdims=True)
+    blank = np.ptp(pixels, axis=1, keepdims=True) == 0
+    grey = blank * np.concatenate([np.cos(mean * np.pi / 2), np.sin(mean * np.pi / 2)], axis=1)
+    return np.concatenate([np.where(blank, 0, pixels - mean), grey], axis=1).astype(np.float32)
 
 
 def coder_of(run: Run, data: Looked, show: Show) -> Coder:
