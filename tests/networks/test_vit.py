@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
@@ -134,9 +135,13 @@ def test_a_width_that_heads_cannot_share_is_refused() -> None:
 
 @pytest.mark.parametrize("method", ["vae", "contractive-ae", "simclr", "moco"])
 def test_methods_of_every_kind_train_it(method: str, tmp_path: Path) -> None:
-    """Contraction takes the gradient of a gradient; an autoencoder is given a decoder."""
+    """Contraction takes the gradient of a gradient; an autoencoder is given a decoder.
+
+    The loss falls from the first half to the second: MoCo's rises while its queue still fills.
+    """
     small = "encoder={name: vit, patch: 2, width: 16, depth: 1, heads: 2}"
     recipe = digits_recipe(method, small, "training.epochs=1", "evaluation.live=0")
     run = fit(recipe=recipe.to_dict(), out=tmp_path / "run", evaluate=False, quiet=True)
-    rows = [row for row in run.metrics if row["kind"] == "train"]
-    assert rows[-1]["loss"] < rows[0]["loss"]
+    losses = [row["loss"] for row in run.metrics if row["kind"] == "train"]
+    half = len(losses) // 2
+    assert fmean(losses[half:]) < fmean(losses[:half])
