@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import diabolo
 from diabolo.cli import main
+from diabolo.data import fetch
 from diabolo.data.images import Images
 from diabolo.data.readers import Parts
 from diabolo.data.splits import load, split
@@ -22,7 +23,7 @@ from diabolo.evaluation.features import features_of
 from diabolo.evaluation.suites import read_suite
 from diabolo.recipe import Data
 from diabolo.tables import PROBES, SUITES
-from diabolo.verbs import evaluate, reference_rows
+from diabolo.verbs import reference_rows
 from tests.evaluation.planted import blobs
 from tests.networks.test_timm_encoder import stand_in
 from tests.report.test_report import Page
@@ -562,7 +563,7 @@ def test_what_cannot_be_known_to_be_unseen_is_said_to_be(
     assert scores["encoder"]["seen"] is None
     words = "whether it was trained on some of the test examples is not known"
     assert words in scores["verdict"]
-    monkeypatch.setattr(evaluate, "is_there", lambda entry: False)
+    monkeypatch.setattr(fetch, "is_there", lambda entry: False)
     named = diabolo.fit("digits", "simclr", out=tmp_path / "named", **options)
     assert words in diabolo.evaluate(named, data=other, probes=["knn"], quiet=True)["verdict"]
     assert "simclr on digits, seed 0<" in (tmp_path / "named" / "report.html").read_text("utf-8")

@@ -107,6 +107,7 @@ def test_images_of_pillow_are_read_as_files_are():
         (Items([]), "the data set is empty"),
         (Items([COLOUR[0], COLOUR[1, :4]]), "images of [5, 6, 3] and [4, 6, 3]: resize them"),
         (Items([{"image": COLOUR[0]}]), "item 0 is of type dict, and no image or array"),
+        (Items([(COLOUR[0], float("nan"))]), "whole numbers or class names, not nan"),
         (Items([(COLOUR[0], {"boxes": []})]), "whole numbers or class names, not of type dict"),
     ],
 )

@@ -17,7 +17,6 @@ from diabolo.data.decode import GREY_MODES, to_colour
 from diabolo.data.images import Images
 from diabolo.errors import UserError
 
-Array = NDArray[Any] | Tensor
 Unnamed = Images | np.ndarray | Tensor | tuple | Dataset  # data that are no name and no path, not yet split
 
 
@@ -93,6 +92,7 @@ def _label(label: Any, where: str) -> int | str | None:
     if label is None or isinstance(label, str):
         return label
     one = label.item() if isinstance(label, np.ndarray | np.generic | Tensor) and label.ndim == 0 else label
-    if isinstance(one, int | float) and one == int(one):
+    if isinstance(one, int | float) and float(one).is_integer():
         return int(one)
-    raise UserError(f"{where}: labels are whole numbers or class names, not of type {type(label).__name__}")
+    got = one if isinstance(one, float) else f"of type {type(label).__name__}"
+    raise UserError(f"{where}: labels are whole numbers or class names, not {got}")

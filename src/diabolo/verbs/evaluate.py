@@ -14,7 +14,6 @@ from torch import nn
 from diabolo.allocator import spare_page_faults
 from diabolo.components import Table
 from diabolo.data.catalog import CATALOG
-from diabolo.data.fetch import is_there
 from diabolo.data.images import Splits
 from diabolo.data.splits import AtHand
 from diabolo.errors import UserError
@@ -248,6 +247,8 @@ def _trained(run: Run, splits: Splits, space: str, *, own: bool) -> Subject:
 
 def _seen(run: Run, splits: Splits, show: Show) -> int | None:
     """How many of the test examples are among those of its training; None where these are not at hand."""
+    from diabolo.data.fetch import is_there  # pooch and requests are slow to import
+
     name = run.recipe.data.name
     try:
         if run.own.splits is None and name in CATALOG and not is_there(CATALOG[name]):
