@@ -17,7 +17,7 @@ import diabolo
 from diabolo.cli import main
 from diabolo.data import fetch
 from diabolo.data.images import Images
-from diabolo.data.readers import Parts
+from diabolo.data.parts import Parts
 from diabolo.data.splits import load, split
 from diabolo.evaluation.features import features_of
 from diabolo.evaluation.suites import read_suite

@@ -14,7 +14,7 @@ import diabolo
 import diabolo.verbs.predict as predict_verb
 from diabolo.cli import main
 from diabolo.data.images import Images, Splits
-from diabolo.data.readers import Parts
+from diabolo.data.parts import Parts
 from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.recipe import Data

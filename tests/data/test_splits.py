@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diabolo.data.images import Images, Splits
-from diabolo.data.readers import Parts
+from diabolo.data.parts import Parts
 from diabolo.data.splits import load, of_digest, split, splits_from
 from diabolo.errors import UserError
 from diabolo.recipe import Data

@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 import diabolo
 from diabolo.data.images import Images, Splits
-from diabolo.data.readers import Parts, read
+from diabolo.data.parts import Parts
+from diabolo.data.readers import read
 from diabolo.errors import UserError
 from diabolo.evaluation.attributes import Attributes
 from diabolo.evaluation.feature_files import load_features

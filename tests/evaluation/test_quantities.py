@@ -13,7 +13,8 @@ from sklearn.metrics import r2_score
 import diabolo
 from diabolo.cli import main
 from diabolo.data.images import Images, Splits
-from diabolo.data.readers import Parts, read
+from diabolo.data.parts import Parts
+from diabolo.data.readers import read
 from diabolo.errors import UserError
 from diabolo.evaluation.feature_files import load_features
 from diabolo.evaluation.features import Features, Part

@@ -16,7 +16,7 @@ from diabolo.data.decode import DEFAULT_SIZE, Colour, decode
 from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.fetch import find
 from diabolo.data.images import Images
-from diabolo.data.readers import Parts
+from diabolo.data.parts import Parts
 from diabolo.data.rows import held
 from diabolo.data.sources import ImageFile, folder_files, zip_files
 from diabolo.errors import UserError

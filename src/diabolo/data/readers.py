@@ -5,14 +5,13 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from diabolo.data import formats
 from diabolo.data.arrays import BESIDE, check_levels, labels_of, to_labels, to_pixels
@@ -20,7 +19,8 @@ from diabolo.data.decode import Colour, decode, first_few
 from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.images import Images
 from diabolo.data.npz import members
-from diabolo.data.rows import held, join, select
+from diabolo.data.parts import Parts
+from diabolo.data.rows import held, select
 from diabolo.data.sources import (
     SUFFIXES,
     ImageFile,
@@ -47,77 +47,6 @@ PIXEL_KEYS = ("images", "pixels", "features", "data", "x", "X")
 LABEL_KEYS = ("labels", "label", "y")
 SMALL = 1 << 24  # bytes of image files that are decoded anew each time: a second or two
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a data set brings, before anything is held out: at least train."""
-
-    train: Images
-    validation: Images | None = None
-    test: Images | None = None
-    labelled: Images | None = None
-    notes: tuple[str, ...] = ()
-
-    def present(self) -> dict[str, Images]:
-        """The parts that are there, by name, train first."""
-        found = {
-            "train": self.train,
-            "labelled": self.labelled,
-            "validation": self.validation,
-            "test": self.test,
-        }
-        return {name: part for name, part in found.items() if part is not None}
-
-    def named(self, data: str = "") -> Parts:
-        """The same; what has no name gets that of its part and its row there, such as train/3.
-
-        data: what the data are called, to stand before it.
-        """
-        before = f"{data}/" if data else ""
-        parts = {
-            name: part if part.names else replace(part, names=_rows(before + name, len(part)))
-            for name, part in self.present().items()
-        }
-        return Parts(**parts, notes=self.notes)
-
-    def without_labels(self) -> Parts:
-        """The same, as if it had no classes; what is labelled only is left out."""
-        bare: dict[str, Any] = {name: part.without_labels() for name, part in self.present().items()}
-        return Parts(**bare | {"labelled": None}, notes=self.notes)
-
-    def origins(self) -> NDArray[np.str_]:
-        """The part of each of all images, such as test, in the order of `present`."""
-        parts = self.present()
-        return np.repeat(list(parts), [len(part) for part in parts.values()])
-
-    def together(self) -> Images:
-        """All images in one, named, in the order of `present`; those of a part without labels get −1.
-
-        Attributes and quantities are kept where every part has them.
-        """
-        parts = self.named().present()
-        classes = next((part.classes for part in parts.values() if part.labels is not None), ())
-        labels = [torch.full((len(p),), -1) if p.labels is None else p.labels for p in parts.values()]
-
-        def joined(columns: list[Tensor | None]) -> Tensor | None:
-            there = [one for one in columns if one is not None]
-            return torch.cat(there) if len(there) == len(columns) else None
-
-        return Images(
-            pixels=join([part.pixels for part in parts.values()]),
-            labels=torch.cat(labels) if classes else None,
-            classes=classes,
-            attributes=joined([part.attributes for part in parts.values()]),
-            attribute_names=self.train.attribute_names,
-            quantities=joined([part.quantities for part in parts.values()]),
-            quantity_names=self.train.quantity_names,
-            names=tuple(name for part in parts.values() for name in part.names),
-        )
-
-
-def _rows(part: str, count: int) -> tuple[str, ...]:
-    return tuple(f"{part}/{i}" for i in range(count))
 
 
 def read(

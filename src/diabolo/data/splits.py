@@ -12,7 +12,8 @@ from diabolo.data.arrays import check_levels
 from diabolo.data.at_hand import Unnamed, images_at_hand
 from diabolo.data.catalog import CATALOG, DATASETS
 from diabolo.data.images import Images, Splits
-from diabolo.data.readers import Parts, read
+from diabolo.data.parts import Parts
+from diabolo.data.readers import read
 from diabolo.errors import UserError, unknown
 from diabolo.recipe import Data
 from diabolo.seeds import generator

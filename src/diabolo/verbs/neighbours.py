@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from diabolo.data.images import Images
-from diabolo.data.readers import Parts
+from diabolo.data.parts import Parts
 from diabolo.errors import UserError
 from diabolo.evaluation.neighbours import nearest
 from diabolo.generation import Array

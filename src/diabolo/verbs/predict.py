@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 
 from diabolo.data.images import Images, Splits
-from diabolo.data.readers import Parts
+from diabolo.data.parts import Parts
 from diabolo.data.splits import split
 from diabolo.errors import UserError
 from diabolo.evaluation.duplicates import identical

@@ -14,7 +14,7 @@ from diabolo.data.arrays import check_levels
 from diabolo.data.at_hand import images_at_hand
 from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Images, Splits
-from diabolo.data.readers import Parts
+from diabolo.data.parts import Parts
 from diabolo.data.rows import join
 from diabolo.data.splits import AtHand, of_digest, read_parts, split
 from diabolo.errors import UserError
