@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from diabolo.verbs.generate import denoise, interpolate, reconstruct, sample, traverse
     from diabolo.verbs.neighbours import neighbours
     from diabolo.verbs.predict import predict
+    from diabolo.verbs.preview import preview
     from diabolo.verbs.reproduce import reproduce
     from diabolo.verbs.search import search
 
@@ -43,6 +44,7 @@ _HOMES = {
     "duplicates": "diabolo.verbs.duplicates",
     "neighbours": "diabolo.verbs.neighbours",
     "predict": "diabolo.verbs.predict",
+    "preview": "diabolo.verbs.preview",
     "Run": "diabolo.run",
     "Recipe": "diabolo.recipe",
     "Images": "diabolo.data.images",
@@ -66,6 +68,7 @@ __all__ = [
     "interpolate",
     "neighbours",
     "predict",
+    "preview",
     "reconstruct",
     "reproduce",
     "sample",

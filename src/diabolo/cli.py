@@ -49,6 +49,25 @@ def about(
 
 
 @app.command()
+def preview(
+    data: Annotated[str, typer.Argument(help="A data set's name, or a folder, archive or array file.")],
+    method: Annotated[str | None, typer.Option(help="Whose views to show; see 'diabolo methods'.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A named recipe or a YAML file; see 'diabolo recipes'.")
+    ] = None,
+    n: Annotated[int, typer.Option(help="How many images to show views of.")] = 10,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The .png to write; by default under previews/.")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Count what would be trained on, and show images of each class or views of a few."""
+    from diabolo.verbs.preview import preview as run_preview
+
+    run_preview(data, method, recipe=recipe, settings=settings or (), n=n, out=out)
+
+
+@app.command()
 def fit(
     data: Annotated[
         str | None, typer.Argument(help="A data set's name, or a folder, archive or array file.")

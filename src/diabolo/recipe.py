@@ -217,7 +217,7 @@ def compose(layers: Sequence[Mapping[str, Any]], settings: Sequence[str] | Mappi
     for layer in layers:
         values = merge(values, layer)
     for key, value in (settings if isinstance(settings, Mapping) else pairs(settings)).items():
-        values = merge(values, _nested(key, value))
+        values = merge(values, nested(key, value))
     spec = values.get("method")
     name = spec.get("name") if isinstance(spec, Mapping) else spec
     if not isinstance(name, str):
@@ -307,7 +307,7 @@ def _pair(text: str, option: str, example: str) -> tuple[str, Any]:
         raise UserError(f"{option} {text}: the value is not valid YAML") from None
 
 
-def _nested(key: str, value: Any) -> dict[str, Any]:
+def nested(key: str, value: Any) -> dict[str, Any]:
     """`a.b=1` as {"a": {"b": 1}}."""
     for part in reversed(key.split(".")):
         value = {part: value}

@@ -1,5 +1,6 @@
 """What a run is does not depend on how many processes work on it, nor on whether that changes on the way."""
 
+import json
 import math
 import os
 import signal
@@ -62,6 +63,7 @@ def by_two(rank: int, folder: Path, port: int) -> None:
         train(name, folder / f"{name}-by-two", resume=True)
         start(name, folder / f"{name}-by-one")
     train("vae", folder / "vae-compiled", settings={"training.compile": True})
+    train("vae", folder / "vae-kept", settings={"training.checkpoint_every": 0})
     if rank == 0:
         write_tensors(folder / "seen.safetensors", seen())
     else:
@@ -130,6 +132,14 @@ def test_resuming_with_another_number_of_processes_ends_the_same(
     for one, other in zip(resumed.metrics, whole.metrics, strict=True):
         assert one.pop("kind") == other.pop("kind") == "train"
         assert one == pytest.approx(other, rel=TOLERANCE)
+
+
+def test_two_processes_keep_only_checkpoints_whose_losses_are_logged(folder: Path) -> None:
+    """The first one, which writes them, has not seen the other's."""
+    kept = sorted((folder / "vae-kept" / "checkpoints").glob("*.safetensors"))
+    rows = [row["step"] for row in Run.open(folder / "vae-kept").metrics]
+    assert [int(path.stem) for path in kept] == rows[-2:]
+    assert all(json.loads(read_tensors(path)[1]["position"])["unlogged"] == [] for path in kept)
 
 
 def test_two_processes_that_compile_train_the_same(folder: Path) -> None:

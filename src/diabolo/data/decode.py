@@ -23,6 +23,7 @@ Colour = Literal["as-is", "grey", "rgb"]
 T = TypeVar("T")
 
 DEFAULT_SIZE = 64  # of images that come in several sizes
+FEW = 3  # names in a message
 BLOCK = 64  # files that a thread takes at a time, at most
 GREY_MODES = frozenset(("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N"))
 ORIENTATION, SIDEWAYS = 0x0112, 5  # the EXIF tag; from this value on, width and height change places
@@ -56,8 +57,8 @@ def decode(
     strict: bool = False,
     make: Make = np.zeros,
     threads: int | None = None,
-) -> tuple[NDArray[np.uint8], list[int], list[str]]:
-    """Pixels uint8 [N, C, H, W] of N files, the positions of those that could be read, and notes to show.
+) -> tuple[NDArray[np.uint8], dict[int, str], list[str]]:
+    """Pixels uint8 [N, C, H, W] of N files, why which positions could not be read, and notes to show.
 
     With `size`, the central square is scaled to it (with antialiasing); without, images of one size keep it
     and others become 64×64. Unreadable files stay black, with a note; with `strict`, or when nothing else is
@@ -80,9 +81,10 @@ def decode(
     if failures:
         names = [files[i].name for i in sorted(failures)]
         notes.append(
-            f"{len(names)} unreadable file{'s' if len(names) > 1 else ''} skipped: {first_few(names)}"
+            f"{len(names)} unreadable file{'s' * (len(names) > 1)} skipped: {first_few(names)}"
+            + " ('diabolo preview' lists them all)" * (len(names) > FEW)
         )
-    return pixels, [i for i in readable if i not in failures], notes
+    return pixels, failures, notes
 
 
 def cores() -> int:
@@ -107,7 +109,7 @@ def _attempt(
             try:
                 results[position] = read(position)
             except UNREADABLE as error:
-                failures[position] = str(error)
+                failures[position] = str(error).partition(" <")[0] or type(error).__name__  # no stream's repr
         return len(block)
 
     show = tqdm(total=len(positions), desc=f"{doing} images", delay=1, disable=None, leave=False)
@@ -171,7 +173,7 @@ def to_colour(image: Image.Image, *, grey: bool) -> Image.Image:
     return image.convert("L" if grey else "RGB")
 
 
-def first_few(names: Sequence[str], count: int = 3) -> str:
+def first_few(names: Sequence[str], count: int = FEW) -> str:
     """Names for a message: "a, b, c, …"."""
     return ", ".join(names[:count]) + (", …" if len(names) > count else "")
 

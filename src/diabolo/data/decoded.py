@@ -18,7 +18,7 @@ from diabolo.errors import UserError
 from diabolo.files import cache_folder, write_json
 from diabolo.memory import fits
 
-VERSION = 1  # of what is decoded from the same files with the same settings
+VERSION = 2  # of what is decoded from the same files with the same settings
 
 Array = NDArray[Any]
 Make = Callable[[tuple[int, ...], DTypeLike], Array]  # zeros of a shape and type, to be filled

@@ -107,6 +107,7 @@ class Splits:
 
     labelled: where probes are fitted, when that is another part than train (STL-10); else None.
     notes: what the user should know of the reading, one line each ("3 unreadable files skipped: …").
+    unreadable: the files that were skipped, each with the reason.
     """
 
     train: Images
@@ -114,6 +115,7 @@ class Splits:
     test: Images
     labelled: Images | None = None
     notes: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         named = [part.classes for part in self.present() if part.classes]
@@ -131,7 +133,7 @@ class Splits:
     def without_labels(self) -> Splits:
         """The same, as if there were no classes; what is labelled only is left out."""
         train, validation, test = (p.without_labels() for p in (self.train, self.validation, self.test))
-        return Splits(train, validation, test, notes=self.notes)
+        return replace(self, train=train, validation=validation, test=test, labelled=None)
 
     def digest(self) -> str:
         """What all parts hold, but for names of files, in 32 characters: equal for equal data only.

@@ -16,13 +16,17 @@ from diabolo.data.rows import join
 
 @dataclass(frozen=True)
 class Parts:
-    """What a data set brings, before anything is held out: at least train."""
+    """What a data set brings, before anything is held out: at least train.
+
+    notes, unreadable: as those of `Splits`.
+    """
 
     train: Images
     validation: Images | None = None
     test: Images | None = None
     labelled: Images | None = None
     notes: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     def present(self) -> dict[str, Images]:
         """The parts that are there, by name, train first."""
@@ -40,16 +44,16 @@ class Parts:
         data: what the data are called, to stand before it.
         """
         before = f"{data}/" if data else ""
-        parts = {
+        parts: dict[str, Any] = {
             name: part if part.names else replace(part, names=_rows(before + name, len(part)))
             for name, part in self.present().items()
         }
-        return Parts(**parts, notes=self.notes)
+        return replace(self, **parts)
 
     def without_labels(self) -> Parts:
         """The same, as if it had no classes; what is labelled only is left out."""
         bare: dict[str, Any] = {name: part.without_labels() for name, part in self.present().items()}
-        return Parts(**bare | {"labelled": None}, notes=self.notes)
+        return replace(self, **bare | {"labelled": None})
 
     def origins(self) -> NDArray[np.str_]:
         """The part of each of all images, such as test, in the order of `present`."""

@@ -100,14 +100,16 @@ def _images(
 
     def build(make: Make) -> Built:
         files, left_out = _chosen(path, found())
-        pixels, kept, notes = decode(files, size=size, colour=colour, strict=strict, make=make)
+        pixels, failures, notes = decode(files, size=size, colour=colour, strict=strict, make=make)
         if left_out:
             notes.append(f"left out beside the images: {first_few(left_out)}")
-        return pixels, {"names": [file.name for file in files], "kept": kept, "notes": notes}
+        about = {"names": [file.name for file in files], "unreadable": sorted(failures.items())}
+        return pixels, about | {"notes": notes}
 
     least = 0 if resident is False else SMALL
     array, about = decoded(sources, ("images", size, colour, strict), build, least)
-    pixels, names, kept = held(array, resident), about["names"], about["kept"]
+    pixels, names, failures = held(array, resident), about["names"], dict(about["unreadable"])
+    kept = [i for i in range(len(names)) if i not in failures]
     part_of, class_of = arrange(names)
     classes = sorted({name for i in kept if (name := class_of[i]) is not None})
     if len(classes) == 1:  # a single folder is a wrapping, no label
@@ -128,7 +130,8 @@ def _images(
     train = part("train")
     if train is None:
         raise UserError(f"{path}: none of the images under train/ can be read")
-    return Parts(train, part("validation"), part("test"), notes=tuple(about["notes"]))
+    unreadable = tuple(f"{names[i]}: {reason}" for i, reason in failures.items())
+    return Parts(train, part("validation"), part("test"), notes=tuple(about["notes"]), unreadable=unreadable)
 
 
 def _chosen(path: Path, files: Sequence[ImageFile]) -> tuple[list[ImageFile], list[str]]:

@@ -122,7 +122,7 @@ def split(parts: Parts, data: Data) -> Splits:
             raise UserError(
                 f"{data.name}: {name} has images of {part.shape}, train of {train.shape}: set data.size"
             )
-    return Splits(**made, labelled=parts.labelled, notes=tuple(notes))
+    return Splits(**made, labelled=parts.labelled, notes=tuple(notes), unreadable=parts.unreadable)
 
 
 def _kept(images: Images, data: Data) -> Tensor:

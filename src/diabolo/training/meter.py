@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diabolo.distributed import mean_over_processes, world_size
+from diabolo.distributed import mean_over_processes
 from diabolo.errors import SettingsError
 from diabolo.methods.base import Terms
 
@@ -28,13 +28,12 @@ class Meter:
         self.rows.append(rows[0] if len(rows) == 1 else torch.stack(rows).mean(0))
 
     def unlogged(self, step: int) -> list[list[float]]:
-        """The terms of each step since the last row, `step` being the newest.
+        """The terms of each step since the last row, `step` being the newest, as this process has seen them.
 
-        Raises `SettingsError` at the first that is not finite; of several processes, `flush` does so in all.
+        Raises `SettingsError` at the first that is not finite.
         """
         rows = self._read()
-        if world_size() == 1:
-            self._refuse(rows, step)
+        self._refuse(rows, step)
         return rows.tolist()
 
     def flush(self, step: int) -> dict[str, float]:

@@ -25,6 +25,7 @@ from diabolo.run import NOTHING, default_device
 from diabolo.studies.results import Store
 from diabolo.studies.study import Job, Study, study_from
 from diabolo.studies.table import StudyTable, table_of
+from diabolo.verbs.asked import path_of
 from diabolo.verbs.budget import epochs_within, seconds_of
 from diabolo.verbs.compare_page import content_of
 from diabolo.verbs.console import Show
@@ -64,12 +65,13 @@ def compare(
 
     Writes `comparison.html`, and small files of each run under `results/` (see docs/files.md).
     """
-    folder = Path("comparisons", Data(name=str(data)).stem) if out is None else Path(out)
+    data = path_of(data, "compare")
+    folder = Path("comparisons", Data(name=data).stem) if out is None else Path(out)
     check_folder(folder)
     over = ({} if limit is None else {"data.limit": limit}) | dict(
         settings if isinstance(settings, Mapping) else pairs(settings)
     )
-    study, splits = _study(str(data), methods, seeds, epochs, views, over)
+    study, splits = _study(data, methods, seeds, epochs, views, over)
     seconds = None if budget is None else seconds_of(budget)
     if seconds and ("training.epochs" in study.shared or "epochs" in study.shared.get("training", {})):
         raise UserError("compare: give either --epochs or --budget")

@@ -28,6 +28,14 @@ class Show:
     def note(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
 
+    def table(self, lines: Sequence[Sequence[str]], dimmed: Container[str] = ()) -> None:
+        """Lines of cells, headings first; on their side where they are too wide. dimmed: lines, by name."""
+        table = _table(lines, dimmed)
+        unlimited = self.console.options.update(max_width=10_000)
+        if self.console.measure(table, options=unlimited).maximum > self.console.width:
+            table = _table(list(zip(*lines, strict=True)), dimmed)  # one in each column
+        self.console.print(table)
+
     def scores(self, scores: dict[str, Any]) -> None:
         """The table of every scored representation, the measures, and the verdict."""
         rows = representations(scores)
@@ -37,11 +45,7 @@ class Show:
             values = [unit.show(entry[probe]) if probe in entry else "–" for probe, unit in units.items()]
             lines.append([name, str(entry["width"]), *values, f"{entry['centred_rank']:.1f}"])
         references = {name for name in rows if not name.startswith("encoder")}
-        table = _table(lines, references)
-        unlimited = self.console.options.update(max_width=10_000)
-        if self.console.measure(table, options=unlimited).maximum > self.console.width:
-            table = _table(list(zip(*lines, strict=True)), references)  # one in each column
-        self.console.print(table)
+        self.table(lines, references)
         for one in measures_of(scores):
             self.note(f"{one.name}: {', '.join(map(str, one.figures))}")
             for note in one.notes:

@@ -28,9 +28,10 @@ from diabolo.memory import TO_SCORE, TO_TRAIN, enough
 from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.precision import flushed_denormals
-from diabolo.recipe import Data, Recipe, complete_for, compose, difference, read_recipe
+from diabolo.recipe import Data, Recipe, complete_for, difference
 from diabolo.run import Own, Run, TakenError
 from diabolo.training.precision_trial import faster, step_times
+from diabolo.verbs.asked import asked_recipe, own_of
 from diabolo.verbs.console import Show
 from diabolo.verbs.evaluate import score_run, subject_of
 from diabolo.verbs.preflight import preflight
@@ -80,29 +81,12 @@ def fit(
     show = Show(quiet)
     if resume and out is not None and data is method is recipe is None:
         Run.open(out)  # which says so where it is none
-    if data is not None and not isinstance(data, str | Path | AtHand):
-        raise UserError(
-            f"data: of type {type(data).__name__}: give a name, a path, an array, (array, labels), a data "
-            "set of PyTorch, Images or Splits"
-        )
-    if method is not None and not isinstance(method, str):
-        raise UserError("method: give its name; a class of your own gets one by diabolo.tables.METHODS.add")
-    if encoder is not None and not isinstance(encoder, nn.Module):
-        raise UserError("encoder: give a module, an object of a subclass of nn.Module")
-    for view in transforms or ():
-        if not isinstance(view, View):
-            raise UserError(
-                f"transforms: of type {type(view).__name__}: give objects of a subclass of "
-                "diabolo.views.base.View, as docs/adding-a-method.md shows"
-            )
-    own = Own(encoder, transforms)
-    values = recipe if isinstance(recipe, Mapping) else {} if recipe is None else read_recipe(str(recipe))
+    own = own_of(encoder, transforms)
     started = Path(out, "recipe.yaml") if resume and out is not None else None
     before = Run.open(started.parent).recipe.to_dict() if started and started.exists() else {}
-    options = _options(data, method, epochs, limit, seed, init, own)
-    composed = compose([before, values, options], settings)
-    if (given := options.get("data", {}).get("name", composed.data.name)) != composed.data.name:
-        raise UserError(f"data.name: the settings say {composed.data.name}, but the data given are {given}")
+    options: dict[str, Any] = {"data.limit": limit, "training.epochs": epochs, "seed": seed}
+    options["init"] = None if init is None else str(init)
+    composed = asked_recipe(data, method, recipe, settings, own, before, **options)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = _launched(accelerator, devices)
     if composed.training.batch_size % world_size():
@@ -179,27 +163,6 @@ def _once(fabric: Fabric, choose: Callable[[], T]) -> T:
     return outcome
 
 
-def _options(
-    data: Any,
-    method: str | None,
-    epochs: int | None,
-    limit: int | None,
-    seed: int | None,
-    init: str | Path | None,
-    own: Own,
-) -> dict[str, Any]:
-    """The arguments of `fit` as a partial recipe."""
-    name = str(data) if isinstance(data, str | Path) else None if data is None else CUSTOM
-    given = {
-        "data": _set(name=name, limit=limit),
-        "method": _set(name=method),
-        "encoder": _set(name=None if own.encoder is None else CUSTOM),
-        "views": _set(transforms=None if own.transforms is None else [{"name": CUSTOM}]),
-        "training": _set(epochs=epochs),
-    }
-    return {k: v for k, v in given.items() if v} | _set(seed=seed, init=None if init is None else str(init))
-
-
 def _read(data: Data, started: Path | None) -> Splits:
     """The data; of a run that is resumed, from where its own are."""
     own = started and of_digest(Run.open(started).facts.digest, data, started)
@@ -210,11 +173,6 @@ def _classes(names: Sequence[str]) -> str:
     """What is taken for classes, in words: folders may be none."""
     some = ", ".join(names[:SHOWN]) + ", …" * (len(names) > SHOWN)
     return f"{len(names)} classes: {some} (data.labels=false leaves them out)"
-
-
-def _set(**values: Any) -> dict[str, Any]:
-    """Those that were given."""
-    return {key: value for key, value in values.items() if value is not None}
 
 
 @enough(TO_TRAIN)

@@ -18,7 +18,7 @@ from diabolo.evaluation.features import probe_images
 from diabolo.evaluation.suite import QUICK_VALIDATION
 from diabolo.evaluation.verdict import differ
 from diabolo.files import check_folder, write_json, write_text
-from diabolo.recipe import Data, Recipe, complete_for, compose, pairs, read_recipe
+from diabolo.recipe import Data, Recipe, complete_for, compose, pairs
 from diabolo.report import search as page
 from diabolo.tables import METHODS
 from diabolo.tuning.criteria import CRITERIA, LIVE, By
@@ -34,6 +34,7 @@ from diabolo.tuning.ledger import (
     values_of,
 )
 from diabolo.tuning.space import SPACES, Space, corners, default_space, settings_from, space_from
+from diabolo.verbs.asked import asked_recipe, path_of
 from diabolo.verbs.console import Show
 from diabolo.verbs.criterion import before_training, value_of
 from diabolo.verbs.fit import fit
@@ -110,7 +111,7 @@ def search(
     for name, number in (("trials", trials), ("epochs", epochs), ("workers", workers)):
         if number < 1:
             raise UserError(f"{name} must be at least 1, got {number}")
-    base = _base(data, method, recipe, settings)
+    base = asked_recipe(path_of(data, "search"), method, recipe, settings)
     folder = Path("searches", f"{base.data.stem}-{base.method['name']}") if out is None else Path(out)
     check_folder(folder)
     splits = load(base.data)
@@ -181,12 +182,6 @@ def _try(plan: Plan, ledger: Ledger, trial: Trial, settings: dict[str, Any], sho
         trial.set_user_attr(SECONDS, round(run.seconds, 1))
         ledger.study.tell(trial, value)
         show.note(f"  trial {trial.number + 1}: {page.figure(CRITERIA[plan.by], value)}")
-
-
-def _base(data: Any, method: str | None, recipe: Any, settings: Sequence[str] | Mapping[str, Any]) -> Recipe:
-    values = recipe if isinstance(recipe, Mapping) else {} if recipe is None else read_recipe(str(recipe))
-    options = {"data": {"name": str(data)}} | ({} if method is None else {"method": method})
-    return compose([values, options], settings)
 
 
 def _values(base: Recipe, space: Any, vary: Sequence[str] | Mapping[str, Any], images: int) -> dict[str, Any]:

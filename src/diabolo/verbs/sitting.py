@@ -101,7 +101,8 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
             if fabric.is_global_zero:
                 for row in rows(run, method, splits, event):
                     enter(row)
-                if stop or time.perf_counter() - saved_at > settings.checkpoint_every:
+                due = time.perf_counter() - saved_at > settings.checkpoint_every
+                if stop or (due and together(event)):
                     checkpoints.save(saved, method, optimiser, position)
                     saved_at = time.perf_counter()
             if stop:
@@ -144,11 +145,14 @@ def point(run: Run, method: Method, splits: Splits) -> dict[str, float]:
     return quick(represent, splits, next(method.parameters()).device)
 
 
+def together(event: Event) -> bool:
+    """Whether one process knows all: of several, each alone has seen its losses since the last row."""
+    return world_size() == 1 or event.row is not None
+
+
 def agreed(interrupted: threading.Event, event: Event) -> bool:
     """Whether to stop now. Several processes ask one another where they log, so that all stop at one step."""
-    if world_size() == 1:
-        return interrupted.is_set()
-    return event.row is not None and bool(mean_over_processes(torch.tensor(float(interrupted.is_set()))) > 0)
+    return together(event) and bool(mean_over_processes(torch.tensor(float(interrupted.is_set()))) > 0)
 
 
 def tensorboard(folder: Path, step: int) -> Any:
