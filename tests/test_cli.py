@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -189,6 +190,13 @@ def test_what_a_run_was_trained_on_is_not_embedded_as_test(tmp_path: Path, capsy
     assert "there is no test part" in capsys.readouterr().err
 
 
+def test_a_single_training_image_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "three.npy", np.zeros((3, 8, 8), np.uint8))
+    start = ["fit", tmp_path / "three.npy", "--method", "ae", *QUICK]
+    assert "a single image is left to train on" in refused(capsys, *start, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_images_keep_the_names_of_their_rows_in_the_file(tmp_path: Path) -> None:
     """What is called train/17 is row 17 of the file, whichever part the run made it a member of."""
     labels = np.arange(60) % 2
@@ -333,6 +341,21 @@ def test_runs_without_a_name_never_share_a_folder(tmp_path: Path, monkeypatch: p
     for _ in range(2):
         assert run("fit", "digits", "--method", "ae", *QUICK, "--no-evaluate") == 0
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["digits-ae-0", "digits-ae-0-2"]
+    shutil.rmtree(tmp_path / "runs" / "digits-ae-0")
+    assert run("fit", "digits", "--method", "ae", *QUICK, "--no-evaluate") == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["digits-ae-0-2", "digits-ae-0-3"]
+
+
+def test_the_newest_run_is_resumed_whatever_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    start = ["fit", "digits", "--method", "ae", *QUICK, "--no-evaluate"]
+    for name in ("digits-ae-0", "digits-ae-0-10", "digits-ae-0-9", "digits-ae-1"):
+        assert run(*start, "--out", tmp_path / "runs" / name) == 0
+    capsys.readouterr()
+    assert run(*start, "--resume") == 0
+    assert capsys.readouterr().out == "runs/digits-ae-0-10\n"
 
 
 def test_two_devices_train_what_one_does(tmp_path: Path) -> None:

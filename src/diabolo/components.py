@@ -17,9 +17,12 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from diabolo.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 LISTS = ("list_type", "tuple_type")  # pydantic's errors for what is no list
 CUSTOM = "custom"  # the name that stands for an object the user brought
@@ -227,12 +230,19 @@ def _check(annotation: Any, value: Any, where: str) -> Any:
     return _plain(annotation, value, where)
 
 
+@cache
+def _adapter(annotation: Any) -> "TypeAdapter[Any]":
+    from pydantic import ConfigDict, TypeAdapter
+
+    # YAML takes a class that is called 9 for a number.
+    return TypeAdapter(annotation, config=ConfigDict(coerce_numbers_to_str=True))
+
+
 def _plain(annotation: Any, value: Any, where: str) -> Any:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        # YAML takes a class that is called 9 for a number.
-        return TypeAdapter(annotation, config=ConfigDict(coerce_numbers_to_str=True)).validate_python(value)
+        return _adapter(annotation).validate_python(value)
     except ValidationError as error:
         choices = [choice for choice in _choices(annotation) if isinstance(choice, str)]
         if choices and isinstance(value, str):

@@ -20,7 +20,7 @@ from diabolo.data.ahead import at_once
 from diabolo.data.images import Images
 from diabolo.errors import UserError
 from diabolo.evaluation.features import extract
-from diabolo.latents import Prior
+from diabolo.latents import FITTED, NotSampledError, Prior
 from diabolo.methods.base import Generative, Method
 
 Array = npt.NDArray[Any]
@@ -138,9 +138,9 @@ class Gaussian:
 
 
 def sample_prior(method: Coder, n: int, width: int, rng: torch.Generator) -> Array:
-    """n codes [n, width] from the prior. Raises `UserError` where it cannot be sampled."""
+    """n codes [n, width] from the prior. Raises `NotSampledError` where it cannot be sampled."""
     if not isinstance(method, Density):
-        raise UserError(f"{type(method).__name__} has no prior")
+        raise NotSampledError(f"{type(method).__name__} has no prior: {FITTED}")
     return method.prior.sample(n, width, rng).numpy()
 
 

@@ -17,6 +17,10 @@ LOG_2PI = math.log(2 * math.pi)
 FITTED = "sample from a Gaussian fitted to the latents instead"
 
 
+class NotSampledError(UserError):
+    """There is no prior, or none that is a distribution to draw from."""
+
+
 @dataclass(frozen=True)
 class Point:
     """A deterministic code. Its entropy counts as zero, so that a prior acts on it as a penalty."""
@@ -97,7 +101,7 @@ class Prior:
         return -0.5 * (z.square() / v + LOG_2PI + math.log(v)).sum(-1)
 
     def sample(self, n: int, d: int, rng: torch.Generator) -> Tensor:
-        """z of n images, [n, d]. Raises `UserError` where there is no distribution to draw from."""
+        """z of n images, [n, d]. Raises `NotSampledError` where there is no distribution to draw from."""
         return math.sqrt(self.marginal_variance()) * torch.randn(n, d, generator=rng)
 
 
@@ -105,7 +109,7 @@ class NoPrior(Prior):
     """No prior, and so no entropy either: entropy alone diverges. The objective leaves both out."""
 
     def marginal_variance(self) -> float:
-        raise UserError(f"prior 'none' has no samples and gives no bound on log p(x): {FITTED}")
+        raise NotSampledError(f"prior 'none' has no samples and gives no bound on log p(x): {FITTED}")
 
 
 class StandardNormal(Prior):
@@ -161,7 +165,7 @@ class Cluster(Prior):
 
     def marginal_variance(self) -> float:
         if self.form != "gaussian":
-            raise UserError(
+            raise NotSampledError(
                 f"the {self.form} form of the cluster prior is no distribution of one image's z, so it has "
                 f"no samples and gives no bound on log p(x): {FITTED}, or train with "
                 "method.prior.form=gaussian"

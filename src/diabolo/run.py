@@ -35,7 +35,7 @@ from diabolo.errors import UserError
 from diabolo.evaluation.features import extract
 from diabolo.evaluation.suite import read_scores
 from diabolo.files import check_folder, read_tensors, write_json, write_tensors, write_text
-from diabolo.methods.base import Method
+from diabolo.methods.base import Method, evaluating
 from diabolo.methods.build import Facts, build_method, facts_from
 from diabolo.recipe import Evaluation, Recipe, from_yaml
 from diabolo.revision import REVISION
@@ -188,7 +188,8 @@ class Run:
                 f"this run takes examples of shape {self.facts.shape}, not {images.shape}; one image alone "
                 "is given as x[None]"
             )
-        with tqdm(total=len(images), desc="embedding", delay=1, disable=None, leave=False) as show:
+        bar = tqdm(total=len(images), desc="embedding", delay=1, disable=None, leave=False)
+        with evaluating(self.method), bar as show:
 
             def represent(x: torch.Tensor) -> torch.Tensor:
                 show.update(len(x))
@@ -237,7 +238,7 @@ def claimed(folder: Path) -> Iterator[Path]:
 
     Raises `UserError` when that place is taken, unless by an empty folder.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if _holds(folder):
         raise _taken(folder)
     if not folder.name:
         raise UserError(f"{folder} cannot become a run folder: name one in it, such as --out run")
@@ -252,11 +253,16 @@ def claimed(folder: Path) -> Iterator[Path]:
             folder.rmdir()
         new.rename(folder)
     except OSError:
-        if folder.exists():  # somebody else was sooner
+        if _holds(folder):  # somebody else was sooner
             raise _taken(folder) from None
         raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _holds(folder: Path) -> bool:
+    """Whether something is there that is no empty folder."""
+    return any(folder.iterdir()) if folder.is_dir() else folder.exists()
 
 
 def _taken(folder: Path) -> TakenError:

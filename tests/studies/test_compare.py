@@ -147,6 +147,8 @@ def test_without_labels_the_ranks_are_compared(tmp_path: Path) -> None:
 def test_without_workers_nothing_is_begun(folder: Path) -> None:
     with pytest.raises(UserError, match=r"^--workers 0"):
         diabolo.compare("digits", ["ae", "simclr"], seeds=2, epochs=1, settings=SMALL, out=folder, workers=0)
+    with pytest.raises(UserError, match="seeds must be at least 1"):
+        diabolo.compare("digits", ["ae", "simclr"], seeds=0, epochs=1, settings=SMALL, out=folder)
 
 
 def test_started_again_it_redoes_nothing(folder: Path) -> None:

@@ -153,6 +153,18 @@ def test_a_run_s_encoder_can_be_trained_on_whatever_it_was_used_for_before(tmp_p
     assert all(parameter.grad is not None for parameter in run.method.encoder.parameters())
 
 
+def test_a_run_embeds_in_evaluation_mode_and_leaves_each_part_in_its_own(tmp_path: Path) -> None:
+    recipe = digits_recipe("simclr", "training.epochs=1", "encoder={name: conv, batch_norm: true}").to_dict()
+    run = fit(recipe=recipe, out=tmp_path, evaluate=False, quiet=True)
+    x = torch.rand(20, 1, 8, 8)
+    z = run.embed(x)
+    first = next(iter(run.method.train().encoder.children())).eval()
+    np.testing.assert_array_equal(run.embed(x), z)
+    assert run.method.training
+    assert run.method.encoder.training
+    assert not first.training
+
+
 def test_a_run_is_resumed_on_the_data_it_was_started_with_and_no_other(tmp_path: Path) -> None:
     recipe = digits_recipe("ae", "training.epochs=1").to_dict() | {"data": {"name": "custom"}}
     x = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)

@@ -1,10 +1,13 @@
 """A decoder for what has none: trained on a frozen representation, to see what that representation kept.
 
-SimVAE, A.7.6, shows reconstructions of discriminative methods in this way.
+SimVAE, A.7.6, shows reconstructions of discriminative methods in this way. The decoder is the one that a
+generative method of the same encoder has.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,9 +69,14 @@ class Decoded(nn.Module):
             raise UserError(f"the kept decoder does not fit: {' '.join(str(error).split())[:200]}") from None
 
 
-def decoder_for(shape: tuple[int, ...]) -> dict[str, Any]:
-    """The completed specification of the decoder: one for all methods, so that errors compare."""
-    return DECODERS.complete(mirror(ENCODERS.complete(default_encoder(shape), "encoder")), "decoder")
+def decoder_for(shape: tuple[int, ...], encoder: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The completed specification of the decoder: what mirrors the encoder, from its completed specification,
+    or where nothing does, the default encoder for the shape."""
+    try:
+        spec = None if encoder is None else mirror(encoder)
+    except UserError:  # a timm backbone, a module of the user's
+        spec = None
+    return DECODERS.complete(spec or mirror(ENCODERS.complete(default_encoder(shape), "encoder")), "decoder")
 
 
 def with_decoder(
@@ -89,6 +97,7 @@ def coder_for(
     method: Method,
     space: str,
     shape: tuple[int, ...],
+    spec: Mapping[str, Any],
     train: Callable[[], Images],
     seed: int,
     kept: Path | None = None,
@@ -98,21 +107,24 @@ def coder_for(
 ) -> Coder:
     """The method itself, if it can decode; else with a decoder trained on its representation of train.
 
-    shape: of an example. kept: the file where that decoder is kept, so that it is trained only once. note:
-    is told of the training. precision: it is trained in, float32 or bf16; it decodes in float32.
+    shape: of an example. spec: of the decoder, see `decoder_for`. kept: the file where that decoder is kept,
+    so that it is trained only once; where nothing can be written, it is not. note: is told of the training.
+    precision: it is trained in, float32 or bf16; it decodes in float32.
     """
     if isinstance(method, Coder):
         return method
-    spec = decoder_for(shape)
     decoded = with_decoder(method, space, spec, shape, seed)
+    made = {"made": json.dumps({"decoder": dict(spec), "space": space})}
     if kept is not None and kept.exists():
-        decoded.load(read_tensors(kept)[0])
-        return decoded
+        learned, metadata = read_tensors(kept)
+        if metadata == made:
+            decoded.load(learned)
+            return decoded
     note(f"{method.title} has no decoder: training one ({spec['name']}) on its frozen representation {space}")
     error = fit_decoder(decoded, train(), seed, precision=precision)
     note(f"mean squared error on train {error:.4g}")
-    if kept is not None:
-        write_tensors(kept, decoded.learned)
+    if kept is not None and os.access(kept.parent, os.W_OK):
+        write_tensors(kept, decoded.learned, made)
     return decoded
 
 

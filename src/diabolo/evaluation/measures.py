@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from diabolo.data.images import Splits
 from diabolo.distributed import alone
 from diabolo.errors import UserError
-from diabolo.evaluation.decoder import coder_for
+from diabolo.evaluation.decoder import coder_for, decoder_for
 from diabolo.generation import Coder
 from diabolo.methods.base import Method
 from diabolo.tables import MEASURES
@@ -28,7 +28,8 @@ class Subject:
 
     space: the representation that is scored. views: those of the training, where it had any that are at hand.
     without: the classes that training went without. seed: of a run. kept: where a decoder trained for
-    a method without one is kept. precision: such a decoder is trained in, that of the run's training.
+    a method without one is kept. decoder: the completed specification of that one, by default for the
+    shape. precision: such a decoder is trained in, that of the run's training.
     """
 
     method: Method
@@ -38,14 +39,22 @@ class Subject:
     without: tuple[str, ...] = ()
     seed: int = 0
     kept: Path | None = None
+    decoder: Mapping[str, Any] | None = None
     precision: str = "float32"
 
     @cached_property
     def coder(self) -> Coder:
         """The method, with a decoder trained on the space where it has none of its own."""
-        train, shape = self.splits.train, self.splits.test.shape
+        train = self.splits.train
         return coder_for(
-            self.method, self.space, shape, lambda: train, self.seed, self.kept, precision=self.precision
+            self.method,
+            self.space,
+            train.shape,
+            self.decoder or decoder_for(train.shape),
+            lambda: train,
+            self.seed,
+            self.kept,
+            precision=self.precision,
         )
 
 

@@ -29,6 +29,7 @@ from diabolo.verbs.asked import path_of
 from diabolo.verbs.budget import epochs_within, seconds_of
 from diabolo.verbs.compare_page import content_of
 from diabolo.verbs.console import Show
+from diabolo.verbs.pictures import at_least
 from diabolo.verbs.preflight import preflight
 from diabolo.verbs.work import share
 
@@ -66,6 +67,7 @@ def compare(
     Writes `comparison.html`, and small files of each run under `results/` (see docs/files.md).
     """
     data = path_of(data, "compare")
+    at_least(1, seeds=seeds)
     folder = Path("comparisons", Data(name=data).stem) if out is None else Path(out)
     check_folder(folder)
     over = ({} if limit is None else {"data.limit": limit}) | dict(
@@ -80,7 +82,7 @@ def compare(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # another machine may be measuring: its epochs hold for all
         if seconds:
-            study = _within(seconds, study, folder, workers, Show(quiet))
+            study = _within(seconds, study, folder, len(splits.train), workers, Show(quiet))
         _claim(folder, study)
     failure: UserError | None = None
     try:
@@ -183,8 +185,11 @@ def _refuse_what_varies(settings: Mapping[str, Any]) -> None:
         raise UserError("method: each row of a comparison has its own: name them all with --methods")
 
 
-def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show) -> Study:
-    """The study with the epochs that each method can afford, measured where they are not known yet."""
+def _within(seconds: float, study: Study, folder: Path, images: int, workers: int, show: Show) -> Study:
+    """The study with the epochs that each method can afford, measured where they are not known yet.
+
+    images: of the training split.
+    """
     path = folder / "budget.json"
     trained = [name for name, row in study.rows.items() if "training.epochs" not in row.settings]
     if path.exists():
@@ -198,7 +203,7 @@ def _within(seconds: float, study: Study, folder: Path, workers: int, show: Show
         epochs = {}
     for name in (name for name in trained if name not in epochs):
         recipe = study.recipe(Job(name, 0), {})
-        epochs[name] = epochs_within(seconds, recipe, len(load(recipe.data).train), workers)
+        epochs[name] = epochs_within(seconds, recipe, images, workers)
         show.note(f"{name}: the budget buys {epochs[name]:,} epochs")
         write_json(path, {"seconds": seconds, "epochs": epochs})
     bought = {

@@ -17,6 +17,7 @@ from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Splits
 from diabolo.data.splits import AtHand
 from diabolo.errors import UserError
+from diabolo.evaluation.decoder import decoder_for
 from diabolo.evaluation.duplicates import identical
 from diabolo.evaluation.encoders import Encoder
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
@@ -316,5 +317,6 @@ def subject_of(recipe: Recipe, own: Own, method: Method, splits: Splits, space: 
         views_at_hand(recipe, own.transforms),
         recipe.data.without,
         recipe.seed,
+        decoder=recipe.decoder or decoder_for(splits.train.shape, recipe.encoder),
         precision=recipe.training.precision,
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import count, takewhile
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -239,17 +240,27 @@ def _in_precision(recipe: Recipe, precision: str) -> Recipe:
 
 
 def _names(recipe: Recipe) -> Iterator[Path]:
-    """`runs/data-method-seed`, then with -2, -3, … behind it."""
-    stem = f"{recipe.data.stem}-{recipe.method['name']}-{recipe.seed}"
-    yield Path("runs") / stem
-    yield from (Path("runs") / f"{stem}-{i}" for i in count(2))
+    """The default names that follow those taken: `runs/data-method-seed`, then with -2, -3, … behind it."""
+    last = max(_taken(recipe), default=0)
+    return (Path("runs") / f"{_stem(recipe)}{f'-{i}' * (i > 1)}" for i in count(last + 1))
+
+
+def _taken(recipe: Recipe) -> dict[int, Path]:
+    """What has a default name already, by its number; the first has none in its name."""
+    pattern = re.compile(rf"{re.escape(_stem(recipe))}(?:-(\d+))?")
+    found = ((pattern.fullmatch(path.name), path) for path in Path("runs").glob("*"))
+    return {int(match[1] or 1): path for match, path in found if match}
+
+
+def _stem(recipe: Recipe) -> str:
+    return f"{recipe.data.stem}-{recipe.method['name']}-{recipe.seed}"
 
 
 def _started(recipe: Recipe, out: str | Path | None) -> Path | None:
     """The run to resume: the one named, or the newest of the default name."""
     if out is not None:
         return Path(out) if Path(out, "recipe.yaml").exists() else None
-    taken = list(takewhile(Path.exists, _names(recipe)))
+    taken = _taken(recipe)
     if not taken:
-        raise UserError(f"nothing to resume at {next(_names(recipe))}: name the run with --out")
-    return taken[-1]
+        raise UserError(f"nothing to resume at {Path('runs') / _stem(recipe)}: name the run with --out")
+    return taken[max(taken)]

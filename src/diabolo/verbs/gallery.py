@@ -7,10 +7,10 @@ import torch
 
 from diabolo import generation
 from diabolo.data.images import Images, Splits
-from diabolo.errors import UserError
 from diabolo.evaluation.features import Features, probe_images, sample
 from diabolo.evaluation.neighbours import nearest
 from diabolo.generation import Array, Coder, Gaussian
+from diabolo.latents import NotSampledError
 from diabolo.report.gallery import Gallery, Neighbours, Worst
 from diabolo.report.table import number
 from diabolo.run import Run
@@ -76,7 +76,7 @@ def _drawn(method: Coder, codes: Array, rng: torch.Generator) -> Gallery:
     try:
         z, title = generation.sample_prior(method, n, codes.shape[1], rng), "From the prior"
         note = "Codes drawn from the prior, decoded."
-    except UserError:
+    except NotSampledError:
         z, title = Gaussian.fit(codes).sample(n, rng), "From a Gaussian"
         note = "The prior cannot be sampled: codes drawn from a Gaussian fitted to those of training images."
     rows = np.split(generation.decode(method, z), ROWS)

@@ -21,7 +21,7 @@ from diabolo.errors import UserError, unknown
 from diabolo.evaluation import denoising
 from diabolo.evaluation.features import probe_images
 from diabolo.generation import Array, Coder, Gaussian
-from diabolo.latents import FITTED
+from diabolo.latents import FITTED, NotSampledError
 from diabolo.report.figures import reconstructions
 from diabolo.report.grids import grid, square
 from diabolo.run import Run
@@ -156,7 +156,7 @@ def sample(
     run, show = opened(run), Show(quiet)
     folder = folder_for(run, out)
     if source == "prior" and not isinstance(run.method, generation.Density):  # before a decoder is trained
-        raise UserError(f"{run.recipe.method['name']} has no prior: {FITTED} (--from latents)")
+        raise NotSampledError(f"{run.recipe.method['name']} has no prior: {FITTED} (--from latents)")
     method, rng = coder_of(run, data, show), generator("sample", seed)
     labels: Arrays = {}
     if source == "prior":
@@ -286,8 +286,8 @@ def _from_prior(run: Run, method: Coder, n: int, rng: torch.Generator) -> Array:
     width = generation.code_width(method, run.facts.shape)
     try:
         return generation.sample_prior(method, n, width, rng)
-    except UserError as reason:
-        raise UserError(f"{reason} (that Gaussian: --from latents)") from None
+    except NotSampledError as reason:
+        raise NotSampledError(f"{reason} (that Gaussian: --from latents)") from None
 
 
 def _measured(suffix: str, errors: Array, images: bool) -> Arrays:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from diabolo import generation
-from diabolo.errors import UserError
 from diabolo.files import write_bytes
+from diabolo.latents import NotSampledError
 from diabolo.report.figures import Series, budgets, save, series, shades, similarity
 from diabolo.report.grids import grid
 from diabolo.run import Run
@@ -143,7 +143,7 @@ def _samples(runs: dict[str, Run], show: Show) -> bytes:
         for name, run in runs.items():
             try:
                 drawn = sample(run, n=SHOWN, out=scratch, quiet=True)
-            except UserError:
+            except NotSampledError:
                 drawn = sample(run, source="latents", n=SHOWN, out=scratch, quiet=True)
             rows[name] = np.clip(drawn["images"], 0, 1)
     return save(grid(list(rows.values()), list(rows)), "png")

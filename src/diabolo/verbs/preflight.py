@@ -53,7 +53,9 @@ def preflight(recipe: Recipe, splits: Splits, facts: Facts, own: Own, device: to
 
 
 def check_batches(recipe: Recipe, images: int) -> None:
-    """Raises `UserError` where so many training images make no step of the recipe's."""
+    """Raises `UserError` where so many training images make no step of the recipe's, or nothing to score."""
+    if images < 2:
+        raise UserError(f"{recipe.data.name}: a single image is left to train on: bring more images")
     training = recipe.training
     batches = Batches(images, training.batch_size, recipe.seed).steps_per_epoch
     if training.accumulate > batches:

@@ -18,7 +18,7 @@ from diabolo.data.parts import Parts
 from diabolo.data.rows import join
 from diabolo.data.splits import AtHand, of_digest, read_parts, split
 from diabolo.errors import UserError
-from diabolo.evaluation.decoder import coder_for
+from diabolo.evaluation.decoder import coder_for, decoder_for
 from diabolo.evaluation.features import extract
 from diabolo.evaluation.references import Pixels
 from diabolo.generation import Coder
@@ -229,6 +229,7 @@ def coder_of(run: Run, data: Looked, show: Show) -> Coder:
         run.method,
         run.space,
         run.facts.shape,
+        run.recipe.decoder or decoder_for(run.facts.shape, run.recipe.encoder),
         lambda: trained_on(run, data).train,
         run.recipe.seed,
         run.folder / DECODER,

@@ -38,6 +38,7 @@ from diabolo.verbs.asked import asked_recipe, path_of
 from diabolo.verbs.console import Show
 from diabolo.verbs.criterion import before_training, value_of
 from diabolo.verbs.fit import fit
+from diabolo.verbs.pictures import at_least
 from diabolo.verbs.preflight import check_batches, check_labels
 from diabolo.verbs.work import in_parallel
 
@@ -108,9 +109,7 @@ def search(
     """
     require_optuna()
     show = Show(quiet)
-    for name, number in (("trials", trials), ("epochs", epochs), ("workers", workers)):
-        if number < 1:
-            raise UserError(f"{name} must be at least 1, got {number}")
+    at_least(1, trials=trials, epochs=epochs, workers=workers)
     base = asked_recipe(path_of(data, "search"), method, recipe, settings)
     folder = Path("searches", f"{base.data.stem}-{base.method['name']}") if out is None else Path(out)
     check_folder(folder)

@@ -128,7 +128,8 @@ def _worker(
     function: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
-    os.setpgrp()  # Ctrl-C reaches the first process alone, which tells each once
+    if hasattr(os, "setpgrp"):  # Ctrl-C reaches the first process alone, which tells each once
+        os.setpgrp()
     torch.set_num_threads(threads)
     with threadpool_limits(threads):  # of BLAS and scikit-learn
         try:
