@@ -27,7 +27,7 @@ SHAPES = {
 }
 KEYS = {"Source", "Command", "Published", "Scored", "Obtained", "Departs", "Notes", "Ablations"}
 UNVERIFIED = "# Unverified: never run to its end"
-VERIFIED = {"mancini-ae"}  # those that somebody has run
+VERIFIED = {"mancini-ae", "mancini-vae"}  # run to their ends
 
 
 @cache
