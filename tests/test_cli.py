@@ -315,6 +315,16 @@ def test_a_run_with_views_of_one_s_own_is_scored_without_them_but_not_continued(
         diabolo.fit(out=trained.folder, resume=True, quiet=True)
 
 
+def test_an_encoder_of_one_s_own_has_a_decoder_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 24))
+    settings = {"training.batch_size": 64, "evaluation.probes": ["knn"], "evaluation.references": False}
+    run = diabolo.fit("digits", "vae", encoder=encoder, epochs=1, settings=settings, out=tmp_path / "run")
+    assert "encoder 'custom' has no mirror: its decoder is mlp" in capsys.readouterr().err
+    assert run.recipe.decoder["name"] == "mlp"
+
+
 def test_grouped_batch_norm_is_scored_beside_its_untrained_twin(tmp_path: Path) -> None:
     moco = ["--method", "moco", "--set", "method.group=16", "--set", "method.queue=64"]
     conv = ["--set", "encoder={name: conv, filters: [4, 8], hidden: 16, batch_norm: true}"]
@@ -517,8 +527,13 @@ def test_folders_that_are_no_classes(tmp_path: Path, capsys: pytest.CaptureFixtu
         "data.test=0.3",
     ]
     assert run(*fit, "--out", tmp_path / "labelled") == 0
-    said = "10 classes: class0, class1, class2, class3, class4, … (data.labels=false leaves them out)"
-    assert said in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert re.search(
+        r"10 classes to train on: class0 \(\d+\), .*, … \(data\.labels=false leaves them out\)", said
+    )
+    assert re.search(
+        r"accuracy is read on \d+ labelled test images, which tells little: data\.test=0\.5", said
+    )
     assert "knn" in Run.open(tmp_path / "labelled").scores["encoder"]
     bare = ["fit", path, "--method", "ae", *QUICK, "--set", "data.labels=false", "--out", tmp_path / "bare"]
     assert run(*bare) == 0

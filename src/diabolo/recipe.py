@@ -234,12 +234,10 @@ def compose(layers: Sequence[Mapping[str, Any]], settings: Sequence[str] | Mappi
 
 def complete_for(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
     """Fill in what depends on the data's shape: networks and augmentations."""
-    from diabolo.networks import default_encoder, mirror
-
-    encoder = recipe.encoder or ENCODERS.complete(default_encoder(shape), "encoder")
+    encoder = recipe.encoder or _encoder_for(shape)
     decoder = recipe.decoder
     if decoder is None and "decoder" in given_to(METHODS.load(recipe.method["name"])):
-        decoder = DECODERS.complete(mirror(encoder), "decoder")
+        decoder = decoder_for(shape, encoder)
     return replace(
         recipe,
         encoder=encoder,
@@ -247,6 +245,21 @@ def complete_for(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
         views=_with_transforms(recipe.views, shape),
         local_views=recipe.local_views and _with_transforms(recipe.local_views, shape),
     )
+
+
+def decoder_for(shape: tuple[int, ...], encoder: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The decoder when the recipe names none, completed: the mirror of the encoder, from its completed
+    specification, or where that has none, of the default encoder for the shape."""
+    from diabolo.networks import mirror
+
+    spec = None if encoder is None else mirror(encoder)
+    return DECODERS.complete(spec or mirror(_encoder_for(shape)), "decoder")
+
+
+def _encoder_for(shape: tuple[int, ...]) -> dict[str, Any]:
+    from diabolo.networks import default_encoder
+
+    return ENCODERS.complete(default_encoder(shape), "encoder")
 
 
 def difference(old: Recipe, new: Recipe) -> str | None:

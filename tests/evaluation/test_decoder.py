@@ -7,10 +7,11 @@ import torch
 
 from diabolo.data.images import Images
 from diabolo.evaluation import decoder
-from diabolo.evaluation.decoder import coder_for, decoder_for
+from diabolo.evaluation.decoder import coder_for
 from diabolo.generation import Coder
 from diabolo.methods.random import Random
 from diabolo.networks.backbone import Backbone
+from diabolo.recipe import decoder_for
 from diabolo.tables import ENCODERS
 from tests.evaluation.subjects import Coded
 

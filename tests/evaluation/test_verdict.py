@@ -103,7 +103,7 @@ def test_a_few_test_examples_decide_nothing():
     rows["pixels"] = entry(15, 1.0, 0.0, n=4)
     lines = verdict(rows)
     assert not any("beat" in line or "failed" in line for line in lines)
-    assert lines[-1] == "too few test examples to tell most differences: 4"
+    assert lines[0] == "too few test examples to tell most differences: 4"
     rows = {name: row | {"test_size": 10_000} for name, row in rows.items()}
     assert verdict(rows)[0].startswith("beats a random encoder")
     assert not any("only" in line for line in verdict(rows))

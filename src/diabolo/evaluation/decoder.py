@@ -21,10 +21,9 @@ from diabolo.evaluation.features import FLOOR, extract
 from diabolo.files import read_tensors, write_tensors
 from diabolo.generation import Coder, device_of
 from diabolo.methods.base import Method
-from diabolo.networks import default_encoder, mirror
 from diabolo.precision import in_precision
 from diabolo.seeds import generator, seed_for
-from diabolo.tables import DECODERS, ENCODERS
+from diabolo.tables import DECODERS
 
 EPOCHS, BATCH_SIZE, LR = 20, 128, 1e-3
 
@@ -69,16 +68,6 @@ class Decoded(nn.Module):
             raise UserError(f"the kept decoder does not fit: {' '.join(str(error).split())[:200]}") from None
 
 
-def decoder_for(shape: tuple[int, ...], encoder: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The completed specification of the decoder: what mirrors the encoder, from its completed specification,
-    or where nothing does, the default encoder for the shape."""
-    try:
-        spec = None if encoder is None else mirror(encoder)
-    except UserError:  # a timm backbone, a module of the user's
-        spec = None
-    return DECODERS.complete(spec or mirror(ENCODERS.complete(default_encoder(shape), "encoder")), "decoder")
-
-
 def with_decoder(
     method: Method, space: str, spec: Mapping[str, Any], shape: tuple[int, ...], seed: int
 ) -> Decoded:
@@ -107,7 +96,7 @@ def coder_for(
 ) -> Coder:
     """The method itself, if it can decode; else with a decoder trained on its representation of train.
 
-    shape: of an example. spec: of the decoder, see `decoder_for`. kept: the file where that decoder is kept,
+    shape: of an example. spec: the complete specification of the decoder. kept: the file where it is kept,
     so that it is trained only once; where nothing can be written, it is not. note: is told of the training.
     precision: it is trained in, float32 or bf16; it decodes in float32.
     """

@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 from diabolo.data.images import Splits
 from diabolo.distributed import alone
 from diabolo.errors import UserError
-from diabolo.evaluation.decoder import coder_for, decoder_for
+from diabolo.evaluation.decoder import coder_for
 from diabolo.generation import Coder
 from diabolo.methods.base import Method
+from diabolo.recipe import decoder_for
 from diabolo.tables import MEASURES
 from diabolo.views.pipeline import Pipeline
 

@@ -45,7 +45,9 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
     """
     encoder = scores["encoder"]
     dimensions, collapsed = _dimensions(scores)
-    lines = [dimensions] if collapsed else []  # the first sentence is what matters most
+    lines = [dimensions] if collapsed else []  # the first sentences are what matters most
+    if PROBES.keys() & encoder.keys() and encoder["test_size"] < FEW:
+        lines.append(f"too few test examples to tell most differences: {encoder['test_size']}")
     if "embedding" in encoder:
         lines += filter(None, [_behind(encoder["embedding"])])
     blind = _like_majority(encoder)
@@ -94,8 +96,6 @@ def verdict(scores: Mapping[str, Any]) -> list[str]:
             f"{unseen} of {encoder['test_size']} test examples are of classes that train lacks: "
             "no probe can get them right"
         )
-    if PROBES.keys() & encoder.keys() and encoder["test_size"] < FEW:
-        lines.append(f"too few test examples to tell most differences: {encoder['test_size']}")
     if not PROBES.keys() & encoder.keys():
         others = [one for one in encoder.values() if isinstance(one, Mapping) and "accuracy" in one]
         judged = "" if ridge or attributes else ": judged by its rank only"

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from diabolo.errors import UserError
-
 
 def default_encoder(shape: tuple[int, ...]) -> dict[str, Any]:
     """The encoder for data of a shape, (C, H, W) or (F,), when the recipe names none."""
@@ -16,11 +14,11 @@ def default_encoder(shape: tuple[int, ...]) -> dict[str, Any]:
     return {"name": "resnet18", "width": 0.25, "stem": "cifar" if side <= 64 else "imagenet"}
 
 
-def mirror(encoder: Mapping[str, Any]) -> dict[str, Any]:
+def mirror(encoder: Mapping[str, Any]) -> dict[str, Any] | None:
     """The decoder that mirrors an encoder, from the encoder's completed specification.
 
-    A vision transformer, which has none of its own, gets a convolutional one.
-    Raises `UserError` for an encoder that has no mirror (a timm backbone, a module of the user's).
+    A vision transformer, which has none of its own, gets a convolutional one. A timm backbone and a module of
+    the user's have none.
     """
     match encoder["name"]:
         case "linear":
@@ -33,7 +31,5 @@ def mirror(encoder: Mapping[str, Any]) -> dict[str, Any]:
             return {"name": "resnet"} | {key: encoder[key] for key in ("depth", "width", "stem")}
         case "vit":
             return {"name": "resize-conv"}
-        case name:
-            raise UserError(
-                f"encoder '{name}' has no mirror: name a decoder, for example --set decoder=resnet"
-            )
+        case _:
+            return None

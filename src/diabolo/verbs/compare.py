@@ -23,6 +23,7 @@ from diabolo.recipe import Data, complete_for, compose, pairs
 from diabolo.report import comparison
 from diabolo.run import NOTHING, default_device
 from diabolo.studies.results import Store
+from diabolo.studies.section import COSTS, cost_cells
 from diabolo.studies.study import Job, Study, study_from
 from diabolo.studies.table import StudyTable, table_of
 from diabolo.verbs.asked import path_of
@@ -94,6 +95,7 @@ def compare(
     page = folder / "comparison.html"
     content = content_of(study, store, table, folder / "runs", splits.train.shape)
     comparison.write(page, content)
+    show.table(_lines(table), {line.name for line in table.lines if line.reference})
     for sentence in content.verdict:
         show.note(sentence)
     show.note(f"comparison: {page}")
@@ -212,6 +214,15 @@ def _within(seconds: float, study: Study, folder: Path, images: int, workers: in
         if name in trained
     }
     return replace(study, rows=study.rows | bought)
+
+
+def _lines(table: StudyTable) -> list[list[str]]:
+    """The table as cells of text, headings first."""
+    rows = [
+        [line.name, *(cell.text for cell in line.cells), *cost_cells(line), str(line.seeds)]
+        for line in table.lines
+    ]
+    return [["mean ± deviation", *table.titles, *COSTS, "seeds"], *rows]
 
 
 def _claim(folder: Path, study: Study) -> None:

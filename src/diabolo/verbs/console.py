@@ -23,10 +23,10 @@ class Show:
     """Writes to the terminal, on the error stream; with `quiet`, writes nothing."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, markup=False)
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
     def table(self, lines: Sequence[Sequence[str]], dimmed: Container[str] = ()) -> None:
         """Lines of cells, headings first; on their side where they are too wide. dimmed: lines, by name."""

@@ -17,7 +17,6 @@ from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Splits
 from diabolo.data.splits import AtHand
 from diabolo.errors import UserError
-from diabolo.evaluation.decoder import decoder_for
 from diabolo.evaluation.duplicates import identical
 from diabolo.evaluation.encoders import Encoder
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
@@ -31,7 +30,7 @@ from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Method
 from diabolo.networks.shapes import evaluating
 from diabolo.precision import flushed_denormals
-from diabolo.recipe import Evaluation, Recipe
+from diabolo.recipe import Evaluation, Recipe, decoder_for
 from diabolo.report.page import check_page
 from diabolo.run import Own, Run, default_device
 from diabolo.tables import MEASURES, PROBES

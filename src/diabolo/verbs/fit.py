@@ -20,14 +20,16 @@ from torch import nn
 from diabolo.allocator import spare_page_faults
 from diabolo.components import CUSTOM
 from diabolo.data.catalog import CATALOG
-from diabolo.data.images import Splits
+from diabolo.data.images import Images, Splits
 from diabolo.data.splits import AtHand, load, of_digest, splits_from
 from diabolo.distributed import alone, missing_others, world_size
 from diabolo.errors import Interrupted, UserError, blaming_settings
 from diabolo.evaluation.measures import build_measures, check_measures
+from diabolo.evaluation.verdict import FEW
 from diabolo.memory import TO_SCORE, TO_TRAIN, enough
 from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method, facts_of
+from diabolo.networks import mirror
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Data, Recipe, complete_for, difference
 from diabolo.run import Own, Run, TakenError
@@ -106,9 +108,19 @@ def fit(
     for note in splits.notes:
         show.note(note)
     if composed.data.name not in CATALOG and splits.train.labels is not None:
-        show.note(_classes(splits.train.classes))
+        show.note(_classes(splits.train))
+    if 0 < (labelled := _labelled(splits.test)) < FEW:
+        show.note(
+            f"accuracy is read on {labelled} labelled test image{'s' * (labelled > 1)}, which tells little: "
+            "data.test=0.5 takes more for it, 'diabolo evaluate --data' others later"
+        )
     with blaming_settings():
-        composed = complete_for(composed, splits.train.shape)
+        asked, composed = composed, complete_for(composed, splits.train.shape)
+    if asked.decoder is None and composed.decoder and composed.encoder and not mirror(composed.encoder):
+        show.note(
+            f"encoder '{composed.encoder['name']}' has no mirror: its decoder is {composed.decoder['name']}, "
+            "as the recipe names none (key decoder)"
+        )
     folder, precision, facts = _once(
         fabric, lambda: _begun(composed, splits, facts_of(splits), out, resume, own, fabric.device, show)
     )
@@ -170,10 +182,17 @@ def _read(data: Data, started: Path | None) -> Splits:
     return own or load(data)
 
 
-def _classes(names: Sequence[str]) -> str:
-    """What is taken for classes, in words: folders may be none."""
-    some = ", ".join(names[:SHOWN]) + ", …" * (len(names) > SHOWN)
-    return f"{len(names)} classes: {some} (data.labels=false leaves them out)"
+def _classes(train: Images) -> str:
+    """What is taken for classes, and how many images each has, in words: folders may be none."""
+    assert train.labels is not None
+    counts = torch.bincount(train.labels[train.labels >= 0], minlength=len(train.classes)).tolist()
+    named = [f"{name} ({count:,})" for name, count in zip(train.classes, counts, strict=True)]
+    some = ", ".join(named[:SHOWN]) + ", …" * (len(named) > SHOWN)
+    return f"{len(named)} classes to train on: {some} (data.labels=false leaves them out)"
+
+
+def _labelled(images: Images) -> int:
+    return 0 if images.labels is None else int((images.labels >= 0).sum())
 
 
 @enough(TO_TRAIN)

@@ -18,11 +18,11 @@ from diabolo.data.parts import Parts
 from diabolo.data.rows import join
 from diabolo.data.splits import AtHand, of_digest, read_parts, split
 from diabolo.errors import UserError
-from diabolo.evaluation.decoder import coder_for, decoder_for
+from diabolo.evaluation.decoder import coder_for
 from diabolo.evaluation.features import extract
 from diabolo.evaluation.references import Pixels
 from diabolo.generation import Coder
-from diabolo.recipe import Data
+from diabolo.recipe import Data, decoder_for
 from diabolo.run import Run
 from diabolo.seeds import generator
 from diabolo.verbs.console import Show

@@ -91,7 +91,7 @@ def _projected_row(
     made = cache(make)
 
     def scored() -> dict[str, Any]:
-        show.note(f"scoring {title} (kept for other runs on these data)")
+        show.note(f"scoring {title}, once for all runs on these data")
         return score(projected(made(), splits), probes, seed).scores
 
     def found(spec: dict[str, Any]) -> dict[str, Any]:
