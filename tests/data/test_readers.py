@@ -318,6 +318,15 @@ def test_keras_style_npz_brings_a_test_part(tmp_path):
     assert parts.test.classes == ("a", "b", "c")
 
 
+def test_parts_whose_labels_are_of_two_kinds_are_refused(tmp_path):
+    arrays = {f"x_{part}": RNG.integers(0, 256, (2, 8, 8), np.uint8) for part in ("train", "test")}
+    np.savez(tmp_path / "a.npz", **arrays, y_train=["a", "b"], y_test=[0, 1])
+    with pytest.raises(UserError, match="the labels of one part are numbers, those of another are names"):
+        read(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", **arrays, y_train=["a", "b"], y_test=[-1, -1])
+    assert read(tmp_path / "b.npz").test.labels.tolist() == [-1, -1]
+
+
 def test_pickles_and_wrong_counts_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "b.npz", x=np.zeros((4, 8, 8), np.uint8), y=[0, 1])

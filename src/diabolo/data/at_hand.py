@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from diabolo.data.arrays import to_labels, to_pixels
+from diabolo.data.arrays import to_array, to_labels, to_pixels
 from diabolo.data.decode import GREY_MODES, to_colour
 from diabolo.data.images import Images
 from diabolo.errors import UserError
@@ -22,8 +21,9 @@ Unnamed = Images | np.ndarray | Tensor | tuple | Dataset  # data that are no nam
 
 def images_at_hand(data: Unnamed, where: str = "data", resident: bool | None = None) -> Images:
     """`Images` from themselves; from an array as `to_pixels` takes it, or from (images, labels), where labels
-    are whole numbers or class names [N], −1 for none; or from a map-style data set of PyTorch or torchvision,
-    whose items are images, or tuples of an image, its label and whatever else: all of them are read.
+    are whole numbers or class names [N], −1 or None for none; or from a map-style data set of PyTorch or
+    torchvision, whose items are images, or tuples of an image, its label and whatever else: all of them are
+    read.
 
     Its images are Pillow's, or arrays and tensors as `to_pixels` takes them one by one, of one size. Each is
     read once: a transform that is random has no place in it, views have (`transforms` of `fit`).
@@ -37,7 +37,7 @@ def images_at_hand(data: Unnamed, where: str = "data", resident: bool | None = N
     if len(data) != 2:
         raise UserError(f"{where}: a tuple is (images, labels), this one has {len(data)} entries")
     pixels = to_pixels(data[0], where, resident=resident)
-    return _labelled(pixels, np.asarray(data[1]), where)
+    return _labelled(pixels, to_array(data[1]), where)
 
 
 def _labelled(pixels: Any, labels: NDArray[Any], where: str) -> Images:
@@ -61,17 +61,14 @@ def _of_items(data: Dataset[Any], where: str) -> Images:
     if not images:
         raise UserError(f"{where}: the data set is empty")
     pixels = to_pixels(np.stack(images), where)
-    known = np.array([label is not None for label in labels])
-    if not known.any():
+    if all(label is None for label in labels):
         return Images(pixels)
-    given = np.array([label for label in labels if label is not None])
-    positions, classes = to_labels({"train": given}, where)
+    positions, classes = to_labels({"train": np.array(labels, object)}, where)
     names = getattr(data, "classes", None)  # of torchvision's
-    if given.dtype.kind == "i" and isinstance(names, list | tuple) and given.max() < len(names):
+    numbers = [label for label in labels if isinstance(label, int)]
+    if numbers and isinstance(names, list | tuple) and max(numbers) < len(names):
         classes = tuple(str(names[int(number)]) for number in classes)
-    filled = torch.full((len(labels),), -1)
-    filled[torch.from_numpy(known)] = positions["train"]
-    return Images(pixels, filled, classes)
+    return Images(pixels, positions["train"], classes)
 
 
 def _items(data: Any, where: str) -> Iterator[tuple[NDArray[Any], int | str | None]]:
@@ -83,7 +80,7 @@ def _items(data: Any, where: str) -> Iterator[tuple[NDArray[Any], int | str | No
         if isinstance(image, Image.Image):
             yield np.asarray(to_colour(image, grey=image.mode in GREY_MODES)), label
         elif isinstance(image, np.ndarray | Tensor):
-            yield image.numpy(force=True) if isinstance(image, Tensor) else image, label
+            yield to_array(image), label
         else:
             raise UserError(f"{where}: item {i} is of type {type(image).__name__}, and no image or array")
 
