@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diabolo.data.decode import Colour
+from diabolo.data.decode import AS_IT_IS, Colour, Reading
 from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.rows import Pixels, Rows, held, is_mapped, position
 from diabolo.errors import MemoryTooSmallError, UserError
@@ -23,20 +23,13 @@ LOOKED_AT = 1_000  # images, before all
 CHUNK = 1 << 24  # bytes of an array that are converted at once
 
 
-def to_pixels(
-    array: NDArray[Any] | torch.Tensor,
-    where: str,
-    *,
-    size: int | None = None,
-    colour: Colour = "as-is",
-    resident: bool | None = None,
-) -> Pixels:
+def to_pixels(array: NDArray[Any] | torch.Tensor, where: str, how: Reading = AS_IT_IS) -> Pixels:
     """uint8 [N, C, H, W] or float32 [N, F], from the layouts people use.
 
     Images are [N, H, W], [N, H, W, C] with C = 1, 3 or 4 (alpha is laid on white), or [N, C, H, W] with fewer
     channels than rows; integers from 0 to 255, floats from 0 to 1, or booleans. Vectors keep their values.
-    size, colour: see `conform`. A memory map that is too large for memory stays on disk: as it is where that
-    is what is wanted, else converted once, into the cache. resident: see `held`.
+    They are resized and recoloured as `conform` does it. A memory map that is too large for memory stays on
+    disk: as it is where that is what is wanted, else converted once, into the cache.
     """
     array = to_array(array)
     if array.dtype.kind not in "buif":
@@ -49,9 +42,11 @@ def to_pixels(
     def convert(some: NDArray[Any]) -> NDArray[Any]:
         _check_finite(some, where)
         if some.ndim == 2:
-            return conform(torch.from_numpy(some.astype(np.float32)), size=size, colour=colour).numpy()
+            return conform(
+                torch.from_numpy(some.astype(np.float32)), size=how.size, colour=how.colour
+            ).numpy()
         pixels = _channels_first(_to_bytes(some, where), where)
-        return conform(to_tensor(pixels), size=size, colour=colour).numpy()
+        return conform(to_tensor(pixels), size=how.size, colour=how.colour).numpy()
 
     def build(make: Make) -> Built:
         pixels = make(shape, first.dtype)
@@ -64,11 +59,11 @@ def to_pixels(
     if array.dtype == first.dtype and array.flags.c_contiguous and _is_final(array, shape):
         for rows in _chunks(array):
             _check_finite(array[rows], where)
-        return held(array.reshape(shape), resident)
-    if resides(first.nbytes * len(array), resident) or not is_mapped(array):
+        return held(array.reshape(shape), how.resident)
+    if resides(first.nbytes * len(array), how.resident) or not is_mapped(array):
         return torch.from_numpy(build(np.zeros)[0])
     layout = (position(array), array.shape, array.strides, array.dtype.str)
-    return Rows([decoded([Path(array.filename)], (layout, size, colour), build)[0]])  # type: ignore[attr-defined]
+    return Rows([decoded([Path(array.filename)], (layout, how.size, how.colour), build)[0]])  # type: ignore[attr-defined]
 
 
 def to_array(data: Any) -> NDArray[Any]:
