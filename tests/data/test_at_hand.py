@@ -127,7 +127,7 @@ def test_images_of_pillow_are_read_as_files_are():
         (Items([(COLOUR[0], "a"), (COLOUR[1], 1)]), "whole numbers or class names, and not both"),
         (Stream(), "without a length and positions cannot be split"),
         (Items([]), "the data set is empty"),
-        (Items([COLOUR[0], COLOUR[1, :4]]), "images of [5, 6, 3] and [4, 6, 3]: resize them"),
+        (Items([COLOUR[0], COLOUR[1, :4]]), "images of [3, 5, 6] and [3, 4, 6]: set data.size"),
         (Items([{"image": COLOUR[0]}]), "item 0 is of type dict, and no image or array"),
         (Items([(COLOUR[0], float("nan"))]), "whole numbers or class names, not nan"),
         (Items([(COLOUR[0], {"boxes": []})]), "whole numbers or class names, not of type dict"),

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from diabolo.data.arrays import to_array, to_labels, to_pixels
+from diabolo.data.arrays import conform, to_array, to_labels, to_pixels
 from diabolo.data.decode import AS_IT_IS, GREY_MODES, Reading, to_colour
 from diabolo.data.images import Images
 from diabolo.errors import UserError
@@ -26,19 +27,31 @@ def images_at_hand(data: Unnamed, how: Reading = AS_IT_IS) -> Images:
     torchvision, whose items are images, or tuples of an image, its label and whatever else: all of them are
     read.
 
-    Its images are Pillow's, or arrays and tensors as `to_pixels` takes them one by one, of one size. Each is
-    read once: a transform that is random has no place in it, views have (`transforms` of `fit`).
+    Its images are Pillow's, or arrays and tensors as `to_pixels` takes them one by one, of one size where
+    `how` gives none. Each is read once: a transform that is random has no place in it, views have
+    (`transforms` of `fit`).
     """
     if isinstance(data, Images):
+        check_form(data, how)
         return data
     if isinstance(data, Dataset):
-        return _of_items(data)
+        return _of_items(data, how)
     if not isinstance(data, tuple):
         return Images(to_pixels(data, WHERE, how))
     if len(data) != 2:
         raise UserError(f"{WHERE}: a tuple is (images, labels), this one has {len(data)} entries")
     pixels = to_pixels(data[0], WHERE, how)
     return _labelled(pixels, to_array(data[1]))
+
+
+def check_form(images: Images, how: Reading) -> None:
+    """Raise `UserError` where images, decoded already, are of another size or colour than asked for."""
+    one = images.pixels[:1]
+    if len(one) and conform(one, size=how.size, colour=how.colour).shape != one.shape:
+        raise UserError(
+            f"{WHERE}: `Images` and `Splits` stay as they are, here {images.shape}: for another data.size or "
+            "data.colour give arrays"
+        )
 
 
 def _labelled(pixels: Any, labels: NDArray[Any]) -> Images:
@@ -48,28 +61,28 @@ def _labelled(pixels: Any, labels: NDArray[Any]) -> Images:
     return Images(pixels, found["train"], classes)
 
 
-def _of_items(data: Dataset[Any]) -> Images:
+def _of_items(data: Dataset[Any], how: Reading) -> Images:
     if isinstance(data, IterableDataset) or not hasattr(data, "__len__"):
         raise UserError(f"{WHERE}: a data set without a length and positions cannot be split: give arrays")
-    images: list[NDArray[Any]] = []
+    images: list[Tensor] = []
     labels: list[int | str | None] = []
     for image, label in _items(data):
-        if images and image.shape != images[0].shape:
-            sizes = f"{list(images[0].shape)} and {list(image.shape)}"
-            raise UserError(f"{WHERE}: images of {sizes}: resize them in the data set's transform")
-        images.append(image)
+        pixels = to_pixels(image[None], WHERE, how)[:]
+        if images and pixels.shape != images[0].shape:
+            sizes = f"{list(images[0].shape[1:])} and {list(pixels.shape[1:])}"
+            raise UserError(f"{WHERE}: images of {sizes}: set data.size, or for the channels data.colour")
+        images.append(pixels)
         labels.append(label)
     if not images:
         raise UserError(f"{WHERE}: the data set is empty")
-    pixels = to_pixels(np.stack(images), WHERE)
     if all(label is None for label in labels):
-        return Images(pixels)
+        return Images(torch.cat(images))
     positions, classes = to_labels({"train": np.array(labels, object)}, WHERE)
     names = getattr(data, "classes", None)  # of torchvision's
     numbers = [label for label in labels if isinstance(label, int)]
     if numbers and isinstance(names, list | tuple) and max(numbers) < len(names):
         classes = tuple(str(names[int(number)]) for number in classes)
-    return Images(pixels, positions["train"], classes)
+    return Images(torch.cat(images), positions["train"], classes)
 
 
 def _items(data: Any) -> Iterator[tuple[NDArray[Any], int | str | None]]:

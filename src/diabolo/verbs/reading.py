@@ -16,7 +16,7 @@ from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Images, Splits
 from diabolo.data.parts import Parts
 from diabolo.data.rows import join
-from diabolo.data.splits import AtHand, of_digest, read_parts, split
+from diabolo.data.splits import AtHand, of_digest, read_parts, reading_of, split, splits_from
 from diabolo.errors import UserError
 from diabolo.evaluation.decoder import coder_for
 from diabolo.evaluation.features import extract
@@ -45,7 +45,7 @@ def splits_of(run: Run, data: Looked = None) -> Splits:
     The recipe's keep the names that their examples have where they were read, such as train/3.
     """
     if isinstance(data, Splits):
-        return data
+        return _as_trained(run, data)
     if run.own.splits is not None:
         return run.own.splits
     name = run.recipe.data.name
@@ -62,7 +62,8 @@ def splits_of(run: Run, data: Looked = None) -> Splits:
 
 def trained_on(run: Run, data: Looked = None) -> Splits:
     """The splits to score or to train with: as `splits_of`, and those given must be the run's as well."""
-    return _same(run, data) if isinstance(data, Splits) else splits_of(run)
+    splits = splits_of(run, data)
+    return _same(run, splits) if isinstance(data, Splits) else splits
 
 
 def splits_like(run: Run, data: Looked, test: float | None, show: Show) -> Splits:
@@ -76,12 +77,12 @@ def splits_like(run: Run, data: Looked, test: float | None, show: Show) -> Split
     if data is None or (isinstance(data, str | Path) and str(data) == name and away):
         splits, cut = trained_on(run), True
     elif isinstance(data, Splits):
-        splits, cut = data, True
+        splits, cut = _as_trained(run, data), True
     else:
         if isinstance(data, str | Path | list):
             parts, called = parts_like(run, data, show), str(data)
         else:
-            parts, called = Parts(images_at_hand(data)).named(), CUSTOM
+            parts, called = Parts(images_at_hand(data, reading_of(run.recipe.data))).named(), CUSTOM
             check_levels(parts.train.pixels, "data")
         own = _own_cut(run, parts)
         splits = own or split(parts, Data(name=called, test=Data.test if test is None else test))
@@ -95,6 +96,15 @@ def splits_like(run: Run, data: Looked, test: float | None, show: Show) -> Split
 def is_own(run: Run, splits: Splits) -> bool:
     """Whether these are what the run was trained on, cut alike."""
     return not run.facts.digest or splits.digest() == run.facts.digest
+
+
+def _as_trained(run: Run, splits: Splits) -> Splits:
+    """As the run's settings limit them, where these are what it was trained on; others as they are."""
+    try:
+        own = splits_from(splits, run.recipe.data)
+    except UserError:  # of another size, or without a class that the training left out
+        return splits
+    return own if own.digest() == run.facts.digest else splits
 
 
 def _same(run: Run, splits: Splits) -> Splits:
@@ -144,7 +154,7 @@ def parts_of(run: Run, data: Looked, show: Show) -> Parts:
     elif isinstance(data, str | Path | list):
         parts = parts_like(run, data, show)
     else:
-        parts = Parts(images_at_hand(data)).named()
+        parts = Parts(images_at_hand(data, reading_of(run.recipe.data))).named()
     _check_shape(run, parts.train)
     return parts
 
@@ -198,7 +208,7 @@ def images_of(run: Run, data: Looked, show: Show) -> Images:
         parts = parts_like(run, data, show)
         images = parts.test or parts.together()
     else:
-        images = Parts(images_at_hand(data)).named().train
+        images = Parts(images_at_hand(data, reading_of(run.recipe.data))).named().train
     _check_shape(run, images)
     if not len(images):
         raise UserError("there are no images to look at")
