@@ -113,7 +113,8 @@ def celeba(entry: DataSetEntry, folder: Path, how: Reading) -> Parts:
         whole = replace(how, size=how.size or DEFAULT_SIZE, strict=True)
         return decode(files, whole, make=make)[0], None
 
-    pixels = held(decoded([images], (names, how.size, how.colour), build)[0], how.resident)
+    sources = [images / file.name for file in files] if images.is_dir() else [images]
+    pixels = held(decoded(sources, (names, how.size, how.colour), build)[0], how.resident)
     if unknown := set(entry.classes) - set(attribute_names):
         raise UserError(f"{attribute_file}: has no attribute {min(unknown)}")
     labels = only_one(attributes[:, [attribute_names.index(name) for name in entry.classes]])
