@@ -22,7 +22,6 @@ from diabolo.data.npz import members
 from diabolo.data.parts import Parts
 from diabolo.data.rows import held, select
 from diabolo.data.sources import (
-    SUFFIXES,
     ImageFile,
     folder_files,
     is_clutter,
@@ -31,6 +30,7 @@ from diabolo.data.sources import (
     tar_files,
     zip_files,
 )
+from diabolo.data.suffixes import ARRAYS, IMAGES, PUBLISHED, TARS
 from diabolo.errors import UserError
 
 # The folders, or prefixes of array names, that make a part.
@@ -46,7 +46,6 @@ FOLDERS = PARTS | dict.fromkeys(("labelled", "labeled", *UNLABELLED), "train")
 PIXEL_KEYS = ("images", "pixels", "features", "data", "x", "X")
 LABEL_KEYS = ("labels", "label", "y")
 SMALL = 1 << 24  # bytes of image files that are decoded anew each time: a second or two
-TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 
 
 def read(path: Path, how: Reading = AS_IT_IS) -> Parts:
@@ -66,9 +65,9 @@ def read(path: Path, how: Reading = AS_IT_IS) -> Parts:
         return _images(path, [path], lambda: tar_files(path), how)
     if is_image_name(name):
         return _images(path, [path], lambda: single_file(path), replace(how, strict=True))
-    if name.endswith((".npy", ".npz")):
+    if name.endswith(ARRAYS):
         return _arrays(path, how)
-    if name.endswith((".bin", ".idx", ".gz", ".xz", "ubyte")):
+    if name.endswith((*PUBLISHED, "ubyte")):
         return _binary(path, how)
     raise UserError(
         f"{path}: not something that can be read: bring a folder, .zip or .tar of images, an .npy or "
@@ -130,7 +129,7 @@ def _chosen(path: Path, files: Sequence[ImageFile]) -> tuple[list[ImageFile], li
     images = [file for file in files if is_image_name(file.name)]
     if not images:
         beside = f" among its {len(others)} files ({first_few(others)})" if others else ""
-        raise UserError(f"{path}: no image found{beside}; known are {', '.join(sorted(SUFFIXES))}")
+        raise UserError(f"{path}: no image found{beside}; known are {', '.join(sorted(IMAGES))}")
     part_of, _ = arrange([file.name for file in images])
     left_out = [file.name for file, part in zip(images, part_of, strict=True) if part is None] + others
     return [file for file, part in zip(images, part_of, strict=True) if part is not None], left_out
