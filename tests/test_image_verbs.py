@@ -289,13 +289,15 @@ def test_several_files_are_looked_at_together(ae, splits, tmp_path, capsys):
     assert main(["predict", str(ae.folder), *files, "--out", str(tmp_path)]) == 0
     assert "images of 6 paths are taken as the run knows them: 8×8, grey" in capsys.readouterr().err
     with np.load(tmp_path / "predict.npz") as found:
-        assert found["names"].tolist() == [Path(file).name for file in files]
+        assert found["names"].tolist() == files
         for name, row in zip(found["names"], found["probabilities"], strict=True):
-            [folder_name] = [other for other in by_name if other.endswith(name)]
-            np.testing.assert_allclose(row, by_name[folder_name], atol=1e-5)
+            np.testing.assert_allclose(row, by_name[Path(name).relative_to(folder).as_posix()], atol=1e-5)
         assert set(found["labels"].tolist()) == {-1}
-    both = [folder, files[0]]
-    assert len(diabolo.neighbours(ae, both, k=1, out=tmp_path, quiet=True)["names"]) == 7
+    np.save(folder / "a.npy", few.pixels[:2].numpy())
+    several = [folder, files[0], folder / "a.npy"]
+    expected = [*files, files[0], *(f"{folder}/a.npy/train/{i}" for i in range(2))]
+    names = diabolo.neighbours(ae, several, k=1, out=tmp_path, quiet=True)["names"].tolist()
+    assert names == expected
     assert len(diabolo.anomalies(ae, [Path(files[0])], out=tmp_path, quiet=True)["names"]) == 1
     for wrong in ([], [few.pixels[0]]):
         with pytest.raises(UserError, match="a list is of paths"):

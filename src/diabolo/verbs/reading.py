@@ -120,30 +120,33 @@ def _same(run: Run, splits: Splits) -> Splits:
 def parts_like(run: Run, data: Named, show: Show) -> Parts:
     """What a data set brings, named, in the size and the colours the run was trained on.
 
-    Of several paths all images are one part, without labels.
+    Of several paths all images are one part, without labels, each named by its path as given.
     """
     shape = run.facts.shape
     size = shape[1] if len(shape) == 3 and shape[1] == shape[2] else None
     colour = {1: "grey", 3: "rgb"}.get(shape[0], "as-is") if len(shape) == 3 else "as-is"
-    many, paths = isinstance(data, list), data if isinstance(data, list) else [data]
+    paths = data if isinstance(data, list) else [data]
     if not paths or not all(isinstance(path, str | Path) for path in paths):
         raise UserError("a list is of paths: give several images as one array, [n, …]")
-    found = []
-    for path in paths:
-        parts = read_parts(Data(name=str(path), size=size, colour=colour))  # type: ignore[arg-type]
+    found = [read_parts(Data(name=str(path), size=size, colour=colour)) for path in paths]  # type: ignore[arg-type]
+    for parts in found:
         for note in parts.notes:
             show.note(note)
-        own = str(path) == run.recipe.data.name
-        found.append(parts.named() if own else parts.named(Path(path).stem))
-        _check_shape(run, found[-1].train)
-    if size is not None and colour != "as-is" and (many or not own):
-        what = f"{len(paths)} paths" if many else data
+        _check_shape(run, parts.train)
+    own = str(data) == run.recipe.data.name
+    if size is not None and colour != "as-is" and not own:
+        what = f"{len(paths)} paths" if isinstance(data, list) else data
         show.note(f"images of {what} are taken as the run knows them: {size}×{size}, {colour}")
-    if not many:
-        return found[0]
+    if not isinstance(data, list):
+        return found[0].named() if own else found[0].named(Path(data).stem)
     images = [parts.together() for parts in found]
-    names = tuple(name for one in images for name in one.names)
+    names = tuple(_below(path, name) for path, one in zip(paths, images, strict=True) for name in one.names)
     return Parts(Images(join([one.pixels for one in images]), names=names))
+
+
+def _below(path: str | Path, name: str) -> str:
+    """What an image is called among those of several paths: a file by its path, another below its own."""
+    return str(path) if name == Path(path).name else f"{path}/{name}"
 
 
 def parts_of(run: Run, data: Looked, show: Show) -> Parts:
