@@ -13,6 +13,7 @@ from PIL import Image
 import diabolo
 import diabolo.verbs.predict as predict_verb
 from diabolo.cli import main
+from diabolo.data.arrays import conform
 from diabolo.data.images import Images, Splits
 from diabolo.data.parts import Parts
 from diabolo.data.splits import load
@@ -20,6 +21,7 @@ from diabolo.errors import UserError
 from diabolo.recipe import Data
 from diabolo.report.grids import grid
 from diabolo.run import Run
+from diabolo.verbs.reading import splits_of, trained_on
 
 NAMES = ("nought", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -287,13 +289,15 @@ def test_several_files_are_looked_at_together(ae, splits, tmp_path, capsys):
     assert main(["predict", str(ae.folder), *files, "--out", str(tmp_path)]) == 0
     assert "images of 6 paths are taken as the run knows them: 8×8, grey" in capsys.readouterr().err
     with np.load(tmp_path / "predict.npz") as found:
-        assert found["names"].tolist() == [Path(file).name for file in files]
+        assert found["names"].tolist() == files
         for name, row in zip(found["names"], found["probabilities"], strict=True):
-            [folder_name] = [other for other in by_name if other.endswith(name)]
-            np.testing.assert_allclose(row, by_name[folder_name], atol=1e-5)
+            np.testing.assert_allclose(row, by_name[Path(name).relative_to(folder).as_posix()], atol=1e-5)
         assert set(found["labels"].tolist()) == {-1}
-    both = [folder, files[0]]
-    assert len(diabolo.neighbours(ae, both, k=1, out=tmp_path, quiet=True)["names"]) == 7
+    np.save(folder / "a.npy", few.pixels[:2].numpy())
+    several = [folder, files[0], folder / "a.npy"]
+    expected = [*files, files[0], *(f"{folder}/a.npy/train/{i}" for i in range(2))]
+    names = diabolo.neighbours(ae, several, k=1, out=tmp_path, quiet=True)["names"].tolist()
+    assert names == expected
     assert len(diabolo.anomalies(ae, [Path(files[0])], out=tmp_path, quiet=True)["names"]) == 1
     for wrong in ([], [few.pixels[0]]):
         with pytest.raises(UserError, match="a list is of paths"):
@@ -369,3 +373,25 @@ def test_a_run_on_arrays_knows_its_data_while_it_is_at_hand(splits, tmp_path):
     for other in (images.take(torch.arange(1000)), images.pixels[:].numpy()):  # fewer, and without labels
         with pytest.raises(UserError, match="these data are not what the run was trained on"):
             diabolo.Run.open(run.folder, data=other)
+
+
+def test_what_a_run_is_given_is_resized_and_limited_as_for_its_training(splits, tmp_path):
+    settings = {"encoder": {"name": "mlp", "widths": [16]}, "evaluation.live": 0, "data.limit": 150}
+    options = {"method": "ae", "epochs": 1, "evaluate": False, "quiet": True}
+    large = splits.train.pixels[:300].repeat_interleave(2, 2).repeat_interleave(2, 3).numpy()
+    run = diabolo.fit(large, out=tmp_path / "arrays", settings=settings | {"data.size": 8}, **options)
+    small = conform(torch.from_numpy(large), size=8, colour="as-is").numpy()
+    assert run.facts.shape == (1, 8, 8)
+    assert len(run.own.splits.train) == 150
+    assert diabolo.Run.open(run.folder, data=large).facts == run.facts
+    np.testing.assert_array_equal(run.embed(large[:9]), run.embed(small[:9]))
+    np.testing.assert_array_equal(diabolo.embed(run, large[:9], quiet=True), run.embed(small[:9]))
+    assert len(diabolo.embed(run, large, out=tmp_path / "e.npz", quiet=True)) == 300
+    with np.load(tmp_path / "e.npz") as written:
+        assert set(written["parts"]) == {"train", "validation", "test"}
+
+    limited = diabolo.fit(splits, out=tmp_path / "splits", settings=settings, **options)
+    opened = diabolo.Run.open(limited.folder)
+    assert len(splits_of(opened, splits).train) == 150
+    assert trained_on(opened, splits).digest() == limited.facts.digest
+    assert len(splits_of(opened, replace(splits, train=splits.test)).train) == len(splits.test)

@@ -189,7 +189,17 @@ def test_a_recipe_may_extend_another(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "stem"),
-    [("mnist", "mnist"), ("./my-photos", "my-photos"), ("a/b.tar.gz", "b"), ("x.npz", "x"), (".", "data")],
+    [
+        ("mnist", "mnist"),
+        ("./my-photos", "my-photos"),
+        ("data/v1.2", "v1.2"),
+        ("a/b.tar.gz", "b"),
+        ("a/b.v2.ZIP", "b.v2"),
+        ("x.npz", "x"),
+        ("x.png", "x"),
+        (".", "data"),
+        ("..", "data"),
+    ],
 )
 def test_folders_are_called_after_the_data(name: str, stem: str) -> None:
     assert Data(name=name).stem == stem

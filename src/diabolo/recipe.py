@@ -16,6 +16,7 @@ import yaml
 from annotated_types import Ge, Gt, Le, Lt
 
 from diabolo.components import complete, given_to, merge
+from diabolo.data.suffixes import without_suffix
 from diabolo.differences import first_difference
 from diabolo.errors import UserError
 from diabolo.shelf import Shelf, parse
@@ -71,8 +72,8 @@ class Data:
 
     @property
     def stem(self) -> str:
-        """What folders are called after it: its name, of a path the last part without suffixes."""
-        return Path(self.name).stem.removesuffix(".tar") or "data"
+        """What folders are called after it: its name, of a path the last part without a file's suffix."""
+        return without_suffix(Path(self.name).name).strip(".") or "data"
 
 
 @dataclass(frozen=True, kw_only=True)

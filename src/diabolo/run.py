@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from diabolo.data.arrays import to_pixels
 from diabolo.data.images import Images, Splits
-from diabolo.data.splits import AtHand, splits_from
+from diabolo.data.splits import AtHand, reading_of, splits_from
 from diabolo.errors import UserError
 from diabolo.evaluation.features import extract
 from diabolo.evaluation.suite import read_scores
@@ -178,11 +178,12 @@ class Run:
     def embed(self, images: Images | torch.Tensor | np.ndarray, space: str | None = None) -> np.ndarray:
         """The representation of images: float32 [N, D].
 
-        images: `Images`, or an array of what the run was trained on, in a layout of `to_pixels`.
+        images: `Images`, or an array of what the run was trained on, in a layout of `to_pixels`; it is
+        resized and recoloured where the recipe says so.
         space: "h", "z" or "map"; by default the one that the recipe scores.
         """
         if not isinstance(images, Images):
-            images = Images(to_pixels(images, "embed"))
+            images = Images(to_pixels(images, "embed", reading_of(self.recipe.data)))
         if images.shape != self.facts.shape:
             raise UserError(
                 f"this run takes examples of shape {self.facts.shape}, not {images.shape}; one image alone "

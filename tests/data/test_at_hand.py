@@ -54,6 +54,26 @@ def test_arrays_may_have_labels_beside_them():
     assert torch.equal(images_at_hand(COLOUR).pixels, FIRST)
 
 
+def test_labels_may_be_objects_as_a_column_of_pandas_is():
+    """None and NaN are no label."""
+    for low, high in (("cat", "dog"), (3, 7.0)):
+        images = images_at_hand((COLOUR, np.array([high, None, low, float("nan"), low, high, high], object)))
+        assert images.labels.tolist() == [1, -1, 0, -1, 0, 1, 1]
+        assert images.classes == (str(low), "dog" if high == "dog" else "7")
+    assert images_at_hand((COLOUR, np.array([None] * 7))).classes == ()
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_tensors_may_be_of_half_precision(kind):
+    pixels = (FIRST > 127).to(kind)
+    images = images_at_hand((pixels, torch.tensor(LABELS).to(kind)))
+    assert torch.equal(images.pixels, (FIRST > 127).to(torch.uint8) * 255)
+    assert images.labels.tolist() == LABELS
+    assert images_at_hand(TensorDataset(pixels)).shape == (3, 5, 6)
+    vectors = torch.randn(4, 5).to(kind)
+    assert torch.equal(images_at_hand(vectors).pixels, vectors.float())
+
+
 @pytest.mark.parametrize(
     "items",
     [
@@ -104,9 +124,11 @@ def test_images_of_pillow_are_read_as_files_are():
         ((COLOUR, LABELS, LABELS), "a tuple is (images, labels), this one has 3 entries"),
         ((COLOUR, LABELS[:3]), "7 images but 3 labels"),
         ((COLOUR, [[0, 1]] * 7), "expected one per image"),
+        ((COLOUR, np.array([*"abc", 0, 1, 2, 3], object)), "whole numbers or class names, and not both"),
+        (Items([(COLOUR[0], "a"), (COLOUR[1], 1)]), "whole numbers or class names, and not both"),
         (Stream(), "without a length and positions cannot be split"),
         (Items([]), "the data set is empty"),
-        (Items([COLOUR[0], COLOUR[1, :4]]), "images of [5, 6, 3] and [4, 6, 3]: resize them"),
+        (Items([COLOUR[0], COLOUR[1, :4]]), "images of [3, 5, 6] and [3, 4, 6]: set data.size"),
         (Items([{"image": COLOUR[0]}]), "item 0 is of type dict, and no image or array"),
         (Items([(COLOUR[0], float("nan"))]), "whole numbers or class names, not nan"),
         (Items([(COLOUR[0], {"boxes": []})]), "whole numbers or class names, not of type dict"),

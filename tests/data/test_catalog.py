@@ -164,6 +164,15 @@ def test_celeba(root, packed):
     assert load(Data(name="celeba", size=32, colour="grey")).train.shape == (1, 32, 32)
 
 
+def test_a_face_that_was_replaced_is_read_anew(root):
+    folder = celeba(root, packed=False)
+    first = load(Data(name="celeba")).train.pixels[:]
+    Image.new("RGB", (178, 218), "white").save(folder / "img_align_celeba" / "000002.jpg")
+    again = load(Data(name="celeba")).train.pixels[:]
+    assert (again[1] == 255).all()
+    assert torch.equal(again[2:], first[2:])
+
+
 def test_a_missing_face_is_named(root):
     folder = celeba(root, packed=False)
     (folder / "img_align_celeba" / "000003.jpg").unlink()

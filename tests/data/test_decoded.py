@@ -12,6 +12,7 @@ from PIL import Image
 
 from diabolo.data import decoded as module
 from diabolo.data import readers
+from diabolo.data.decode import Reading
 from diabolo.data.decoded import decoded
 from diabolo.errors import UserError
 
@@ -128,7 +129,7 @@ def test_two_processes_decode_once(cache, tmp_path, monkeypatch):
 
     def run():
         together.wait()
-        found.put(levels(readers.read(folder, resident=False).train))
+        found.put(levels(readers.read(folder, Reading(resident=False)).train))
 
     monkeypatch.setattr(readers, "decode", slow)
     processes = [FORK.Process(target=run) for _ in range(2)]
@@ -145,9 +146,9 @@ def test_two_processes_decode_once(cache, tmp_path, monkeypatch):
 def test_a_decoded_folder_is_found_again_with_its_names_and_notes(cache, tmp_path, monkeypatch):
     folder = pictures(tmp_path / "photos")
     (folder / "3.png").write_bytes(b"no image")
-    first = readers.read(folder, resident=False)
+    first = readers.read(folder, Reading(resident=False))
     monkeypatch.setattr(readers, "decode", None)  # not asked again
-    again = readers.read(folder, resident=False)
+    again = readers.read(folder, Reading(resident=False))
     assert again.train.names == first.train.names == ("0.png", "1.png", "2.png", "4.png")
     assert again.notes == first.notes == ("1 unreadable file skipped: 3.png",)
     assert levels(again.train) == levels(first.train) == [0, 10, 20, 40]

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from diabolo.data.decode import Reading
 from diabolo.data.readers import read
 from diabolo.data.rows import Rows, join, select
 from diabolo.data.splits import load
@@ -62,7 +63,7 @@ def test_splits_of_a_map_are_views_of_one_map(tmp_path, monkeypatch):
 def test_a_map_goes_to_another_process_by_its_name(tmp_path):
     array = RNG.integers(0, 256, (500, 3, 8, 8), np.uint8)
     np.savez(tmp_path / "a.npz", x_train=array, x_test=array[::-1].copy())
-    parts = read(tmp_path / "a.npz", resident=False)
+    parts = read(tmp_path / "a.npz", Reading(resident=False))
     for part, expected in ((parts.train, array), (parts.test, array[::-1])):
         few = part.take(torch.tensor([400, 3]))
         sent = pickle.dumps(few)
@@ -95,7 +96,7 @@ def test_arrays_are_the_same_on_disk_as_in_memory(cache, tmp_path, monkeypatch, 
         (np.savez if form == "npz" else np.savez_compressed)(path, images=ARRAYS[name])
     vectors = ARRAYS[name].ndim == 2
     for options in [{}] if vectors else [{}, {"size": 4}, {"colour": "grey"}, {"size": 3, "colour": "rgb"}]:
-        mapped, resident = (read(path, resident=r, **options).train.pixels for r in (False, True))
+        mapped, resident = (read(path, Reading(resident=r, **options)).train.pixels for r in (False, True))
         assert isinstance(mapped, Rows)
         assert isinstance(resident, torch.Tensor)
         assert mapped.dtype == resident.dtype
@@ -111,10 +112,10 @@ def test_folders_and_tars_are_the_same_on_disk_as_in_memory(cache, tmp_path):
     for suffix in ("tar", "tar.gz"):
         with tarfile.open(tmp_path / f"x.{suffix}", "w:gz" if suffix == "tar.gz" else "w") as archive:
             archive.add(tmp_path / "photos", "photos")
-    expected = read(tmp_path / "photos", resident=True)
+    expected = read(tmp_path / "photos", Reading(resident=True))
     for form in ("photos", "x.tar", "x.tar.gz"):
         for _ in range(2):  # the second time from what was decoded the first time
-            parts = read(tmp_path / form, resident=False)
+            parts = read(tmp_path / form, Reading(resident=False))
             for one, other in ((parts.train, expected.train), (parts.test, expected.test)):
                 assert isinstance(one.pixels, Rows)
                 assert torch.equal(one.pixels[:], other.pixels)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from diabolo.data.arrays import conform
-from diabolo.data.decode import decode
+from diabolo.data.decode import Reading, decode
 from diabolo.data.readers import arrange, read
 from diabolo.data.sources import folder_files
 from diabolo.data.splits import splits_from
@@ -164,7 +164,7 @@ def test_unreadable_files_are_skipped_and_named_or_refused(classes):
     for pixels, name in zip(parts.train.pixels, parts.train.names, strict=True):
         assert (pixels.permute(1, 2, 0).numpy() == pictures[name]).all()
     with pytest.raises(UserError, match=r"broken\.png"):
-        read(folder, strict=True)
+        read(folder, Reading(strict=True))
 
 
 def test_nothing_to_read_is_refused(tmp_path):
@@ -199,7 +199,7 @@ def test_mixed_sizes_become_64_unless_told(tmp_path):
     parts = read(tmp_path)
     assert parts.train.shape == (3, 64, 64)
     assert "30×20 to 80×100" in parts.notes[0]
-    parts = read(tmp_path, size=16)
+    parts = read(tmp_path, Reading(size=16))
     assert parts.train.shape == (3, 16, 16)
     assert parts.notes == ()
 
@@ -208,7 +208,7 @@ def test_resizing_keeps_the_centre(tmp_path):
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 200
     save(tmp_path, "a.png", wide)
-    assert (read(tmp_path, size=5).train.pixels == 200).all()
+    assert (read(tmp_path, Reading(size=5)).train.pixels == 200).all()
     array = conform(torch.from_numpy(wide).permute(2, 0, 1)[None].contiguous(), size=5, colour="as-is")
     assert (array == 200).all()
 
@@ -220,10 +220,10 @@ def test_colours(tmp_path):
     both = read(tmp_path).train.pixels
     assert both.shape == (2, 3, 8, 8)
     assert (both[0] == torch.from_numpy(grey.transpose(2, 0, 1))).all()
-    assert read(tmp_path, colour="grey").train.pixels.shape == (2, 1, 8, 8)
+    assert read(tmp_path, Reading(colour="grey")).train.pixels.shape == (2, 1, 8, 8)
     (tmp_path / "b.png").unlink()
     assert read(tmp_path).train.shape == (1, 8, 8)
-    assert read(tmp_path, colour="rgb").train.shape == (3, 8, 8)
+    assert read(tmp_path, Reading(colour="rgb")).train.shape == (3, 8, 8)
 
 
 def test_unusual_modes(tmp_path):
@@ -236,7 +236,7 @@ def test_unusual_modes(tmp_path):
     exif[0x0112] = 6
     (tmp_path / "turned").mkdir()
     sideways.save(tmp_path / "turned/d.jpg", exif=exif)
-    pixels = read(tmp_path, colour="rgb", size=4).train.pixels[:3, :, 0, 0]
+    pixels = read(tmp_path, Reading(colour="rgb", size=4)).train.pixels[:3, :, 0, 0]
     assert pixels.tolist() == [[255, 255, 255], [128, 128, 128], [0, 0, 255]]
     assert read(tmp_path / "turned").train.shape == (3, 8, 4)
 
@@ -248,9 +248,9 @@ def test_arrays_are_recoloured_and_resized_like_files(tmp_path):
     for options in ({"colour": "grey"}, {"size": 16}, {"size": 16, "colour": "grey"}):
         from_file, *_ = decode(
             [f for f in folder_files(tmp_path) if f.name == "a.png"],
-            **{"size": None, "colour": "as-is"} | options,
+            Reading(**options),
         )
-        from_array = read(tmp_path / "a.npy", **options).train.pixels.numpy()
+        from_array = read(tmp_path / "a.npy", Reading(**options)).train.pixels.numpy()
         assert np.abs(from_file.astype(int) - from_array).max() <= 1
 
 
@@ -301,7 +301,7 @@ def test_vectors_stay_as_they_are(tmp_path):
     assert train.labels.tolist() == [0, 1, 1, 0, -1, 2]
     assert train.names == tuple("abcdef")
     with pytest.raises(UserError, match=r"data\.size"):
-        read(tmp_path / "a.npz", size=8)
+        read(tmp_path / "a.npz", Reading(size=8))
 
 
 def test_keras_style_npz_brings_a_test_part(tmp_path):
@@ -316,6 +316,15 @@ def test_keras_style_npz_brings_a_test_part(tmp_path):
     assert parts.train.labels.tolist() == [1, 0, 1, 0]
     assert parts.test.labels.tolist() == [2, 0]
     assert parts.test.classes == ("a", "b", "c")
+
+
+def test_parts_whose_labels_are_of_two_kinds_are_refused(tmp_path):
+    arrays = {f"x_{part}": RNG.integers(0, 256, (2, 8, 8), np.uint8) for part in ("train", "test")}
+    np.savez(tmp_path / "a.npz", **arrays, y_train=["a", "b"], y_test=[0, 1])
+    with pytest.raises(UserError, match="the labels of one part are numbers, those of another are names"):
+        read(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", **arrays, y_train=["a", "b"], y_test=[-1, -1])
+    assert read(tmp_path / "b.npz").test.labels.tolist() == [-1, -1]
 
 
 def test_pickles_and_wrong_counts_are_refused(tmp_path):
@@ -362,7 +371,7 @@ def test_mnist_in_every_form_is_the_same(tmp_path, data_root):
 
 @pytest.mark.data("cifar10")
 def test_a_cifar_file(data_root):
-    train = read(data_root / "cifar-10-batches-bin" / "test_batch.bin.xz", colour="grey").train
+    train = read(data_root / "cifar-10-batches-bin" / "test_batch.bin.xz", Reading(colour="grey")).train
     assert train.pixels.shape == (10000, 1, 32, 32)
     assert train.labels.bincount().tolist() == [1000] * 10
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import Dataset, TensorDataset
 
 from diabolo.data.images import Images, Splits
 from diabolo.data.parts import Parts
@@ -19,6 +21,19 @@ def numbered(n):
     """n images that can be told apart."""
     pixels = torch.arange(n, dtype=torch.float32)[:, None].repeat(1, 2)
     return Images(pixels, labels=torch.arange(n) % 3 - 1, classes=("a", "b"), names=tuple(map(str, range(n))))
+
+
+class Listed(Dataset):
+    """A data set of PyTorch of what is in a list."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        return self.items[i]
 
 
 def members(images):
@@ -128,10 +143,46 @@ def test_parts_have_the_same_classes_in_one_order():
 
 def test_splits_go_without_labels_too():
     made = split(Parts(replace(numbered(20), labels=torch.arange(20) % 2)), Data(name="x"))
-    assert splits_from(made, Data(name="x")) is made
+    same = splits_from(made, Data(name="x"))
+    assert all(one is other for one, other in zip(same.present(), made.present(), strict=True))
     bare = splits_from(made, Data(name="x", labels=False))
     assert {part.labels for part in bare.present()} == {None}
     assert {part.classes for part in bare.present()} == {()}
+
+
+def test_given_splits_are_limited_as_other_data_are():
+    """And what was limited already stays as it is."""
+    parts = Parts(numbered(60), numbered(20), numbered(20))
+    data = Data(name="x", limit=12, without=("a",))
+    expected = split(parts, data)
+    for brought in (Splits(parts.train, parts.validation, parts.test), expected):
+        made = splits_from(brought, data)
+        assert made.digest() == expected.digest()
+        assert [len(part) for part in made.present()] == [12, 13, 20]
+    with pytest.raises(UserError, match=r"unknown class in data\.without 'c'"):
+        splits_from(expected, Data(name="x", without=("c",)))
+
+
+def test_what_is_at_hand_is_resized_and_recoloured_as_an_array_in_a_file(tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, (20, 9, 6, 3), np.uint8)
+    np.save(tmp_path / "a.npy", array)
+    data = Data(name=str(tmp_path / "a.npy"), size=4, colour="grey")
+    expected = load(data)
+    tensors = TensorDataset(torch.from_numpy(array.transpose(0, 3, 1, 2).copy()))
+    for brought in (array, (array, [0, 1] * 10), tensors, Listed([Image.fromarray(one) for one in array])):
+        made = splits_from(brought, data)
+        assert torch.equal(made.test.pixels, expected.test.pixels)
+    several = Listed([array[0], array[1, :6], array[2, :5, :5]])
+    assert splits_from(several, data).train.shape == (1, 4, 4)
+
+
+@pytest.mark.parametrize("wrong", [{"size": 4}, {"colour": "grey"}])
+def test_what_is_decoded_already_stays_as_it_is_or_is_refused(wrong):
+    images = Images(torch.arange(20 * 3 * 36).view(20, 3, 6, 6).to(torch.uint8))
+    for brought in (images, Splits(images, images, images)):
+        assert splits_from(brought, Data(name="x", size=6, colour="rgb")).train.shape == (3, 6, 6)
+        with pytest.raises(UserError, match=r"stay as they are, here \(3, 6, 6\)"):
+            splits_from(brought, Data(name="x", **wrong))
 
 
 def test_unknown_names():

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diabolo
+from diabolo.data.decode import Reading
 from diabolo.data.images import Images, Splits
 from diabolo.data.readers import read
 from diabolo.data.rows import Rows
@@ -165,6 +166,6 @@ def test_identical_images_are_found_in_memory_and_on_disk(tmp_path):
     expected = [any(torch.equal(one, other) for other in few) for one in pixels]
     assert 0 < sum(expected) < len(expected)
     np.save(tmp_path / "few.npy", few.numpy())
-    for among in (Images(few), read(tmp_path / "few.npy", resident=False).train):
+    for among in (Images(few), read(tmp_path / "few.npy", Reading(resident=False)).train):
         assert identical(Images(pixels), among).tolist() == expected
-    assert isinstance(read(tmp_path / "few.npy", resident=False).train.pixels, Rows)
+    assert isinstance(read(tmp_path / "few.npy", Reading(resident=False)).train.pixels, Rows)

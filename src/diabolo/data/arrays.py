@@ -1,6 +1,8 @@
 """Arrays that a user brings, put into the form of `Images`: layout, range, size, colour, labels."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diabolo.data.decode import Colour
+from diabolo.data.decode import AS_IT_IS, Colour, Reading
 from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.rows import Pixels, Rows, held, is_mapped, position
 from diabolo.errors import MemoryTooSmallError, UserError
@@ -21,22 +23,15 @@ LOOKED_AT = 1_000  # images, before all
 CHUNK = 1 << 24  # bytes of an array that are converted at once
 
 
-def to_pixels(
-    array: NDArray[Any] | torch.Tensor,
-    where: str,
-    *,
-    size: int | None = None,
-    colour: Colour = "as-is",
-    resident: bool | None = None,
-) -> Pixels:
+def to_pixels(array: NDArray[Any] | torch.Tensor, where: str, how: Reading = AS_IT_IS) -> Pixels:
     """uint8 [N, C, H, W] or float32 [N, F], from the layouts people use.
 
     Images are [N, H, W], [N, H, W, C] with C = 1, 3 or 4 (alpha is laid on white), or [N, C, H, W] with fewer
     channels than rows; integers from 0 to 255, floats from 0 to 1, or booleans. Vectors keep their values.
-    size, colour: see `conform`. A memory map that is too large for memory stays on disk: as it is where that
-    is what is wanted, else converted once, into the cache. resident: see `held`.
+    They are resized and recoloured as `conform` does it. A memory map that is too large for memory stays on
+    disk: as it is where that is what is wanted, else converted once, into the cache.
     """
-    array = array.numpy(force=True) if isinstance(array, torch.Tensor) else np.asanyarray(array)
+    array = to_array(array)
     if array.dtype.kind not in "buif":
         raise UserError(f"{where}: expected numbers, found {array.dtype}")
     if array.ndim not in (2, 3, 4) or 0 in array.shape:
@@ -47,9 +42,11 @@ def to_pixels(
     def convert(some: NDArray[Any]) -> NDArray[Any]:
         _check_finite(some, where)
         if some.ndim == 2:
-            return conform(torch.from_numpy(some.astype(np.float32)), size=size, colour=colour).numpy()
+            return conform(
+                torch.from_numpy(some.astype(np.float32)), size=how.size, colour=how.colour
+            ).numpy()
         pixels = _channels_first(_to_bytes(some, where), where)
-        return conform(to_tensor(pixels), size=size, colour=colour).numpy()
+        return conform(to_tensor(pixels), size=how.size, colour=how.colour).numpy()
 
     def build(make: Make) -> Built:
         pixels = make(shape, first.dtype)
@@ -62,22 +59,33 @@ def to_pixels(
     if array.dtype == first.dtype and array.flags.c_contiguous and _is_final(array, shape):
         for rows in _chunks(array):
             _check_finite(array[rows], where)
-        return held(array.reshape(shape), resident)
-    if resides(first.nbytes * len(array), resident) or not is_mapped(array):
+        return held(array.reshape(shape), how.resident)
+    if resides(first.nbytes * len(array), how.resident) or not is_mapped(array):
         return torch.from_numpy(build(np.zeros)[0])
     layout = (position(array), array.shape, array.strides, array.dtype.str)
-    return Rows([decoded([Path(array.filename)], (layout, size, colour), build)[0]])  # type: ignore[attr-defined]
+    return Rows([decoded([Path(array.filename)], (layout, how.size, how.colour), build)[0]])  # type: ignore[attr-defined]
+
+
+def to_array(data: Any) -> NDArray[Any]:
+    """What a tensor, on whatever device, or an array holds. NumPy has no bfloat16, so it becomes float32."""
+    if not isinstance(data, Tensor):
+        return np.asanyarray(data)
+    short = data.is_floating_point() and data.dtype.itemsize < torch.float32.itemsize
+    return (data.float() if short else data).numpy(force=True)
 
 
 def to_labels(raw: Mapping[str, NDArray[Any]], where: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Positions int64 [N] in the sorted classes of all parts together; -1 stays -1, "no label"."""
+    """Positions int64 [N] in the sorted classes of all parts together; -1 where there is no label."""
     columns = {part: _column(array, f"{where}: {part} labels") for part, array in raw.items()}
-    values = np.unique(np.concatenate(list(columns.values())))
-    values = values[values != -1] if values.dtype.kind == "i" else values
-    labels = {
-        part: torch.from_numpy(np.where(np.isin(column, values), np.searchsorted(values, column), -1))
-        for part, column in columns.items()
-    }
+    given = [column[known] for column, known in columns.values() if known.any()]
+    if len({values.dtype.kind for values in given}) > 1:
+        raise UserError(f"{where}: the labels of one part are numbers, those of another are names")
+    values = np.unique(np.concatenate(given)) if given else np.array([], np.int64)
+    labels = {}
+    for part, (column, known) in columns.items():
+        labels[part] = torch.full((len(column),), -1)
+        if known.any():
+            labels[part][torch.from_numpy(known)] = torch.from_numpy(np.searchsorted(values, column[known]))
     return labels, tuple(str(value) for value in values)
 
 
@@ -216,13 +224,32 @@ def _luma(pixels: Tensor) -> Tensor:
     return ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16).to(torch.uint8)[:, None]
 
 
-def _column(array: NDArray[Any], where: str) -> NDArray[Any]:
-    """Labels as one dimension of integers or strings."""
+def _column(array: NDArray[Any], where: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Labels as one dimension of integers or strings, and which of them are there: -1 is none.
+
+    Of objects, such as a column of pandas, None and NaN are none either.
+    """
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1:
         raise UserError(f"{where}: expected one per image, found shape {list(array.shape)}")
+    known = np.ones(len(array), bool)
+    if array.dtype.kind == "O":
+        known = np.array([not _is_missing(label) for label in array], bool)
+        array = _filled(array, known, where)
     if array.dtype.kind == "U":
-        return array
+        return array, known
     if array.dtype.kind not in "buif" or (array != np.round(array)).any():
         raise UserError(f"{where}: expected whole numbers or class names, found {array.dtype}")
-    return array.astype(np.int64)
+    return array.astype(np.int64), known & (array != -1)
+
+
+def _is_missing(label: object) -> bool:
+    return label is None or (isinstance(label, float) and math.isnan(label))
+
+
+def _filled(array: NDArray[Any], known: NDArray[np.bool_], where: str) -> NDArray[Any]:
+    """Objects that are all names or all numbers, in an array of that type; anything where there is none."""
+    for kind, none in ((str, ""), (Real, -1)):
+        if all(isinstance(label, kind) for label in array[known]):
+            return np.array(np.where(known, array, none).tolist())
+    raise UserError(f"{where}: expected whole numbers or class names, and not both")

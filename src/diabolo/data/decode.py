@@ -43,6 +43,19 @@ UNREADABLE = (
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How pixels are read: those settings of `diabolo.recipe.Data` that change them, or where they lie."""
+
+    size: int | None = None
+    colour: Colour = "as-is"
+    strict: bool = False
+    resident: bool | None = None
+
+
+AS_IT_IS = Reading()
+
+
+@dataclass(frozen=True)
 class Header:
     height: int
     width: int
@@ -50,34 +63,28 @@ class Header:
 
 
 def decode(
-    files: Sequence[ImageFile],
-    *,
-    size: int | None,
-    colour: Colour,
-    strict: bool = False,
-    make: Make = np.zeros,
-    threads: int | None = None,
+    files: Sequence[ImageFile], how: Reading, *, make: Make = np.zeros, threads: int | None = None
 ) -> tuple[NDArray[np.uint8], dict[int, str], list[str]]:
     """Pixels uint8 [N, C, H, W] of N files, why which positions could not be read, and notes to show.
 
-    With `size`, the central square is scaled to it (with antialiasing); without, images of one size keep it
-    and others become 64×64. Unreadable files stay black, with a note; with `strict`, or when nothing else is
+    With a size, the central square is scaled to it (with antialiasing); without, images of one size keep it
+    and others become 64×64. Unreadable files stay black, with a note; if strict, or when nothing else is
     left, they raise `UserError`. make: gives the array that is filled. threads: by default one for each core.
     """
     failures: dict[int, str] = {}  # position → reason
     threads = threads or cores()
     headers = _attempt(lambda i: read_header(files[i]), range(len(files)), failures, threads, "looking at")
     readable = [i for i in range(len(files)) if i not in failures]
-    _refuse(files, failures, strict)
-    (height, width), notes = _common_size([headers[i] for i in readable], size)
-    grey = colour == "grey" or (colour == "as-is" and all(headers[i].grey for i in readable))
+    _refuse(files, failures, how.strict)
+    (height, width), notes = _common_size([headers[i] for i in readable], how.size)
+    grey = how.colour == "grey" or (how.colour == "as-is" and all(headers[i].grey for i in readable))
     pixels = make((len(files), 1 if grey else 3, height, width), np.uint8)
 
     def fill(position: int) -> None:
         pixels[position] = read_pixels(files[position], height, width, grey=grey)
 
     _attempt(fill, readable, failures, threads, "decoding")
-    _refuse(files, failures, strict)
+    _refuse(files, failures, how.strict)
     if failures:
         names = [files[i].name for i in sorted(failures)]
         notes.append(

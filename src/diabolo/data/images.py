@@ -130,11 +130,6 @@ class Splits:
         """The parts that are there."""
         return [part for part in (self.train, self.validation, self.test, self.labelled) if part is not None]
 
-    def without_labels(self) -> Splits:
-        """The same, as if there were no classes; what is labelled only is left out."""
-        train, validation, test = (p.without_labels() for p in (self.train, self.validation, self.test))
-        return replace(self, train=train, validation=validation, test=test, labelled=None)
-
     def digest(self) -> str:
         """What all parts hold, but for names of files, in 32 characters: equal for equal data only.
 

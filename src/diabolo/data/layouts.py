@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from diabolo.data import formats
 from diabolo.data.arrays import to_pixels
 from diabolo.data.catalog import DataSetEntry
-from diabolo.data.decode import DEFAULT_SIZE, Colour, decode
+from diabolo.data.decode import DEFAULT_SIZE, Reading, decode
 from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.fetch import find
 from diabolo.data.images import Images
@@ -24,9 +25,7 @@ from diabolo.errors import UserError
 DIGITS_TEST = 360  # a fifth, always the same one, since the data set has no test part of its own
 
 
-def digits(
-    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
-) -> Parts:
+def digits(entry: DataSetEntry, folder: Path, how: Reading) -> Parts:
     """scikit-learn's digits; their values 0…16 become 0…255."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -39,14 +38,12 @@ def digits(
 
     def part(rows: NDArray[np.int64]) -> Images:
         rows = np.sort(rows)
-        return _images(entry, pixels[rows], labels[rows].astype(np.int64), size, colour, resident)
+        return _images(entry, pixels[rows], labels[rows].astype(np.int64), how)
 
     return Parts(part(train), test=part(test))
 
 
-def mnist(
-    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
-) -> Parts:
+def mnist(entry: DataSetEntry, folder: Path, how: Reading) -> Parts:
     """MNIST and Fashion-MNIST: IDX files of images and of labels."""
 
     def part(prefix: str) -> Images:
@@ -62,29 +59,23 @@ def mnist(
             raise UserError(
                 f"{images}: images {list(pixels.shape)} and labels {list(y.shape)} do not belong together"
             )
-        return _images(entry, pixels[:, None], y.astype(np.int64), size, colour, resident)
+        return _images(entry, pixels[:, None], y.astype(np.int64), how)
 
     return Parts(part("train"), test=part("t10k"))
 
 
-def cifar10(
-    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
-) -> Parts:
+def cifar10(entry: DataSetEntry, folder: Path, how: Reading) -> Parts:
     """CIFAR-10: five files of training records and one of test records."""
     train = [f"data_batch_{i}.bin" for i in range(1, 6)]
-    return _cifar(entry, folder, train, "test_batch.bin", size, colour, resident, label_bytes=1)
+    return _cifar(entry, folder, train, "test_batch.bin", how, label_bytes=1)
 
 
-def cifar100(
-    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
-) -> Parts:
+def cifar100(entry: DataSetEntry, folder: Path, how: Reading) -> Parts:
     """CIFAR-100 with its fine labels."""
-    return _cifar(entry, folder, ["train.bin"], "test.bin", size, colour, resident, label_bytes=2)
+    return _cifar(entry, folder, ["train.bin"], "test.bin", how, label_bytes=2)
 
 
-def stl10(
-    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
-) -> Parts:
+def stl10(entry: DataSetEntry, folder: Path, how: Reading) -> Parts:
     """STL-10: train is the unlabelled part; probes are fitted on the 5,000 labelled images."""
 
     def part(prefix: str) -> Images:
@@ -93,17 +84,15 @@ def stl10(
         labels = formats.stl10_labels(formats.contents(y), y)
         if len(labels) != len(pixels):
             raise UserError(f"{y}: {len(labels)} labels for the {len(pixels)} images of {images.name}")
-        return _images(entry, pixels, labels, size, colour, resident)
+        return _images(entry, pixels, labels, how)
 
     file = _file(folder, "unlabeled_X.bin")
     unlabelled = formats.stl10_images(formats.contents(file), file)
-    train = _images(entry, unlabelled, None, size, colour, resident)
+    train = _images(entry, unlabelled, None, how)
     return Parts(train, labelled=part("train"), test=part("test"))
 
 
-def celeba(
-    entry: DataSetEntry, folder: Path, *, size: int | None, colour: Colour, resident: bool | None
-) -> Parts:
+def celeba(entry: DataSetEntry, folder: Path, how: Reading) -> Parts:
     """CelebA: the aligned 178×218 faces, their central 178×178, which keeps the hair, resized (to 64).
 
     The label is the hair colour; -1 for images with none of the five or several, which the SimVAE paper
@@ -121,9 +110,11 @@ def celeba(
     files = _faces(images, names)
 
     def build(make: Make) -> Built:
-        return decode(files, size=size or DEFAULT_SIZE, colour=colour, strict=True, make=make)[0], None
+        whole = replace(how, size=how.size or DEFAULT_SIZE, strict=True)
+        return decode(files, whole, make=make)[0], None
 
-    pixels = held(decoded([images], (names, size, colour), build)[0], resident)
+    sources = [images / file.name for file in files] if images.is_dir() else [images]
+    pixels = held(decoded(sources, (names, how.size, how.colour), build)[0], how.resident)
     if unknown := set(entry.classes) - set(attribute_names):
         raise UserError(f"{attribute_file}: has no attribute {min(unknown)}")
     labels = only_one(attributes[:, [attribute_names.index(name) for name in entry.classes]])
@@ -162,9 +153,7 @@ def _cifar(
     folder: Path,
     train: Sequence[str],
     test: str,
-    size: int | None,
-    colour: Colour,
-    resident: bool | None,
+    how: Reading,
     *,
     label_bytes: int,
 ) -> Parts:
@@ -174,7 +163,7 @@ def _cifar(
 
     def part(chosen: Sequence[tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> Images:
         pixels, labels = (np.concatenate(arrays) for arrays in zip(*chosen, strict=True))
-        return _images(entry, pixels, labels, size, colour, resident)
+        return _images(entry, pixels, labels, how)
 
     return Parts(part(parsed[:-1]), test=part(parsed[-1:]))
 
@@ -197,12 +186,10 @@ def _images(
     entry: DataSetEntry,
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int64] | None,
-    size: int | None,
-    colour: Colour,
-    resident: bool | None,
+    how: Reading,
 ) -> Images:
     return Images(
-        to_pixels(pixels, entry.folder, size=size, colour=colour, resident=resident),
+        to_pixels(pixels, entry.folder, how),
         labels=None if labels is None else torch.from_numpy(labels),
         classes=entry.classes,
     )

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from diabolo.data import formats
 from diabolo.data.arrays import BESIDE, check_levels, labels_of, to_labels, to_pixels
-from diabolo.data.decode import Colour, decode, first_few
+from diabolo.data.decode import AS_IT_IS, Reading, decode, first_few
 from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.images import Images
 from diabolo.data.npz import members
 from diabolo.data.parts import Parts
 from diabolo.data.rows import held, select
 from diabolo.data.sources import (
-    SUFFIXES,
     ImageFile,
     folder_files,
     is_clutter,
@@ -31,6 +30,7 @@ from diabolo.data.sources import (
     tar_files,
     zip_files,
 )
+from diabolo.data.suffixes import ARRAYS, IMAGES, PUBLISHED, TARS
 from diabolo.errors import UserError
 
 # The folders, or prefixes of array names, that make a part.
@@ -46,38 +46,29 @@ FOLDERS = PARTS | dict.fromkeys(("labelled", "labeled", *UNLABELLED), "train")
 PIXEL_KEYS = ("images", "pixels", "features", "data", "x", "X")
 LABEL_KEYS = ("labels", "label", "y")
 SMALL = 1 << 24  # bytes of image files that are decoded anew each time: a second or two
-TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 
 
-def read(
-    path: Path,
-    *,
-    size: int | None = None,
-    colour: Colour = "as-is",
-    strict: bool = False,
-    resident: bool | None = None,
-) -> Parts:
+def read(path: Path, how: Reading = AS_IT_IS) -> Parts:
     """Read a folder of images, a .zip or .tar of one, an .npy or .npz, an IDX or CIFAR file, or one image.
 
     Subfolders are classes; images beside them, or in one named `unlabelled`, have no label (-1). Folders
-    named `train`, `test`, `val` at the top are parts. `size`, `colour`, `strict` and `resident` are those of
-    `diabolo.recipe.Data`. Raises `UserError` for what cannot be read.
+    named `train`, `test`, `val` at the top are parts. Raises `UserError` for what cannot be read.
     """
     name = path.name.lower()
     if path.is_dir():
         files = [file for file in folder_files(path) if not is_clutter(file.name)]
         sources = sorted(path / file.name for file in files)
-        return _images(path, sources, lambda: files, size, colour, strict, resident)
+        return _images(path, sources, lambda: files, how)
     if name.endswith(".zip"):
-        return _images(path, [path], lambda: zip_files(path), size, colour, strict, resident)
+        return _images(path, [path], lambda: zip_files(path), how)
     if name.endswith(TARS):
-        return _images(path, [path], lambda: tar_files(path), size, colour, strict, resident)
+        return _images(path, [path], lambda: tar_files(path), how)
     if is_image_name(name):
-        return _images(path, [path], lambda: single_file(path), size, colour, True, resident)
-    if name.endswith((".npy", ".npz")):
-        return _arrays(path, size, colour, resident)
-    if name.endswith((".bin", ".idx", ".gz", ".xz", "ubyte")):
-        return _binary(path, size, colour, resident)
+        return _images(path, [path], lambda: single_file(path), replace(how, strict=True))
+    if name.endswith(ARRAYS):
+        return _arrays(path, how)
+    if name.endswith((*PUBLISHED, "ubyte")):
+        return _binary(path, how)
     raise UserError(
         f"{path}: not something that can be read: bring a folder, .zip or .tar of images, an .npy or "
         ".npz array, an IDX or a CIFAR file"
@@ -91,24 +82,21 @@ def _images(
     path: Path,
     sources: Sequence[Path],
     found: Callable[[], Sequence[ImageFile]],
-    size: int | None,
-    colour: Colour,
-    strict: bool,
-    resident: bool | None,
+    how: Reading,
 ) -> Parts:
     """The images among the files that are `found`, which is not asked where they were decoded before."""
 
     def build(make: Make) -> Built:
         files, left_out = _chosen(path, found())
-        pixels, failures, notes = decode(files, size=size, colour=colour, strict=strict, make=make)
+        pixels, failures, notes = decode(files, how, make=make)
         if left_out:
             notes.append(f"left out beside the images: {first_few(left_out)}")
         about = {"names": [file.name for file in files], "unreadable": sorted(failures.items())}
         return pixels, about | {"notes": notes}
 
-    least = 0 if resident is False else SMALL
-    array, about = decoded(sources, ("images", size, colour, strict), build, least)
-    pixels, names, failures = held(array, resident), about["names"], dict(about["unreadable"])
+    least = 0 if how.resident is False else SMALL
+    array, about = decoded(sources, ("images", how.size, how.colour, how.strict), build, least)
+    pixels, names, failures = held(array, how.resident), about["names"], dict(about["unreadable"])
     kept = [i for i in range(len(names)) if i not in failures]
     part_of, class_of = arrange(names)
     classes = sorted({name for i in kept if (name := class_of[i]) is not None})
@@ -141,7 +129,7 @@ def _chosen(path: Path, files: Sequence[ImageFile]) -> tuple[list[ImageFile], li
     images = [file for file in files if is_image_name(file.name)]
     if not images:
         beside = f" among its {len(others)} files ({first_few(others)})" if others else ""
-        raise UserError(f"{path}: no image found{beside}; known are {', '.join(sorted(SUFFIXES))}")
+        raise UserError(f"{path}: no image found{beside}; known are {', '.join(sorted(IMAGES))}")
     part_of, _ = arrange([file.name for file in images])
     left_out = [file.name for file, part in zip(images, part_of, strict=True) if part is None] + others
     return [file for file, part in zip(images, part_of, strict=True) if part is not None], left_out
@@ -174,12 +162,12 @@ def _class(folder: Sequence[str]) -> str | None:
 # Arrays
 
 
-def _arrays(path: Path, size: int | None, colour: Colour, resident: bool | None) -> Parts:
+def _arrays(path: Path, how: Reading) -> Parts:
     try:
         loaded = (
             {"images": np.load(path, mmap_mode="r")}
             if path.suffix.lower() == ".npy"
-            else members(path, resident)
+            else members(path, how.resident)
         )
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: not a readable array file ({str(error).splitlines()[0]})") from None
@@ -193,7 +181,7 @@ def _arrays(path: Path, size: int | None, colour: Colour, resident: bool | None)
         label_key = next((key for key in LABEL_KEYS if key in arrays), None)
         labels = {} if label_key is None else {"train": arrays[label_key]}
     names = arrays["names"] if "names" in arrays and "train" not in prefixed else None
-    parts = _from_arrays(pixels, labels, names, path, size, colour, resident)
+    parts = _from_arrays(pixels, labels, names, path, how)
     for kind in BESIDE:
         parts = _with_columns(parts, kind, arrays, prefixed, path)
     return parts
@@ -243,14 +231,9 @@ def _from_arrays(
     labels: Mapping[str, NDArray[Any]],
     names: NDArray[Any] | None,
     path: Path,
-    size: int | None,
-    colour: Colour,
-    resident: bool | None,
+    how: Reading,
 ) -> Parts:
-    made = {
-        part: to_pixels(array, str(path), size=size, colour=colour, resident=resident)
-        for part, array in pixels.items()
-    }
+    made = {part: to_pixels(array, str(path), how) for part, array in pixels.items()}
     check_levels(made["train"], str(path))
     positions, classes = to_labels(labels, str(path)) if labels else ({}, ())
     for part, one in made.items():
@@ -274,16 +257,16 @@ def _from_arrays(
 # Published formats
 
 
-def _binary(path: Path, size: int | None, colour: Colour, resident: bool | None) -> Parts:
+def _binary(path: Path, how: Reading) -> Parts:
     raw = formats.contents(path)
     if formats.is_idx(raw):
         beside = _idx_labels(path)
         labels = {} if beside is None else {"train": formats.idx(formats.contents(beside), beside)}
-        return _from_arrays({"train": formats.idx(raw, path)}, labels, None, path, size, colour, resident)
+        return _from_arrays({"train": formats.idx(raw, path)}, labels, None, path, how)
     record = formats.CIFAR_PIXELS + 1
     ten = len(raw) % record == 0 and len(raw) > 0 and raw[::record].max() < 10
     pixels, labels_ = formats.cifar(raw, path, label_bytes=1 if ten else 2)
-    return _from_arrays({"train": pixels}, {"train": labels_}, None, path, size, colour, resident)
+    return _from_arrays({"train": pixels}, {"train": labels_}, None, path, how)
 
 
 def _idx_labels(path: Path) -> Path | None:

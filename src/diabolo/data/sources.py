@@ -15,13 +15,10 @@ from tempfile import SpooledTemporaryFile
 from threading import Lock
 from typing import IO
 
+from diabolo.data.suffixes import IMAGES
 from diabolo.errors import UserError
 from diabolo.files import cache_folder
 
-RASTER = (".bmp", ".gif", ".png", ".tga", ".tif", ".tiff", ".webp")
-JPEG = (".jfif", ".jp2", ".jpeg", ".jpg")
-NETPBM = (".pbm", ".pgm", ".pnm", ".ppm")
-SUFFIXES = frozenset((*RASTER, *JPEG, *NETPBM))
 SPOOLED = 1 << 25  # bytes of a compressed archive that are held in memory
 CLUTTER = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
 
@@ -35,7 +32,7 @@ class ImageFile:
 
 
 def is_image_name(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    return PurePosixPath(name).suffix.lower() in IMAGES
 
 
 def is_clutter(name: str) -> bool:

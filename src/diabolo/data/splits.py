@@ -3,14 +3,14 @@
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from diabolo.data.arrays import check_levels
-from diabolo.data.at_hand import Unnamed, images_at_hand
+from diabolo.data.at_hand import Unnamed, check_form, images_at_hand
 from diabolo.data.catalog import CATALOG, DATASETS
+from diabolo.data.decode import Reading
 from diabolo.data.images import Images, Splits
 from diabolo.data.parts import Parts
 from diabolo.data.readers import read
@@ -40,8 +40,7 @@ def read_parts(data: Data) -> Parts:
         )  # pooch and requests are slow to import, and a path needs neither
 
         entry = CATALOG[data.name]
-        options: dict[str, Any] = {"size": data.size, "colour": data.colour, "resident": data.resident}
-        return DATASETS.load(data.name)(entry, fetch(entry), **options)
+        return DATASETS.load(data.name)(entry, fetch(entry), reading_of(data))
     path = Path(data.name).expanduser()
     if not path.exists():
         near = _near(path)
@@ -49,7 +48,12 @@ def read_parts(data: Data) -> Parts:
             hint = f": did you mean '{near}'?" if near else ""
             raise UserError(f"{data.name}: there is no such file or folder{hint}")
         raise UserError(f"{unknown('data set', data.name, CATALOG)} (there is no such path either)")
-    return read(path, size=data.size, colour=data.colour, strict=data.strict, resident=data.resident)
+    return read(path, reading_of(data))
+
+
+def reading_of(data: Data) -> Reading:
+    """What the settings say of pixels."""
+    return Reading(data.size, data.colour, data.strict, data.resident)
 
 
 def _near(path: Path) -> Path | None:
@@ -86,10 +90,15 @@ def of_digest(digest: str, data: Data, folder: Path) -> Splits | None:
 
 
 def splits_from(data: AtHand, settings: Data) -> Splits:
-    """What a user has at hand, as splits: what is not yet split, see `images_at_hand`, is cut."""
+    """What a user has at hand, as splits: what is not yet split, see `images_at_hand`, is cut.
+
+    `Splits` are limited as any other data; what the settings leave out once they leave out again.
+    """
     if isinstance(data, Splits):
-        return data if settings.labels else data.without_labels()
-    images = images_at_hand(data, resident=settings.resident)
+        for part in data.present():
+            check_form(part, reading_of(settings))
+        return split(Parts(**vars(data)), settings)
+    images = images_at_hand(data, reading_of(settings))
     check_levels(images.pixels, "data")
     return split(Parts(images), settings)
 

@@ -16,7 +16,7 @@ from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Images, Splits
 from diabolo.data.parts import Parts
 from diabolo.data.rows import join
-from diabolo.data.splits import AtHand, of_digest, read_parts, split
+from diabolo.data.splits import AtHand, of_digest, read_parts, reading_of, split, splits_from
 from diabolo.errors import UserError
 from diabolo.evaluation.decoder import coder_for
 from diabolo.evaluation.features import extract
@@ -45,7 +45,7 @@ def splits_of(run: Run, data: Looked = None) -> Splits:
     The recipe's keep the names that their examples have where they were read, such as train/3.
     """
     if isinstance(data, Splits):
-        return data
+        return _as_trained(run, data)
     if run.own.splits is not None:
         return run.own.splits
     name = run.recipe.data.name
@@ -62,7 +62,8 @@ def splits_of(run: Run, data: Looked = None) -> Splits:
 
 def trained_on(run: Run, data: Looked = None) -> Splits:
     """The splits to score or to train with: as `splits_of`, and those given must be the run's as well."""
-    return _same(run, data) if isinstance(data, Splits) else splits_of(run)
+    splits = splits_of(run, data)
+    return _same(run, splits) if isinstance(data, Splits) else splits
 
 
 def splits_like(run: Run, data: Looked, test: float | None, show: Show) -> Splits:
@@ -76,12 +77,12 @@ def splits_like(run: Run, data: Looked, test: float | None, show: Show) -> Split
     if data is None or (isinstance(data, str | Path) and str(data) == name and away):
         splits, cut = trained_on(run), True
     elif isinstance(data, Splits):
-        splits, cut = data, True
+        splits, cut = _as_trained(run, data), True
     else:
         if isinstance(data, str | Path | list):
             parts, called = parts_like(run, data, show), str(data)
         else:
-            parts, called = Parts(images_at_hand(data)).named(), CUSTOM
+            parts, called = Parts(images_at_hand(data, reading_of(run.recipe.data))).named(), CUSTOM
             check_levels(parts.train.pixels, "data")
         own = _own_cut(run, parts)
         splits = own or split(parts, Data(name=called, test=Data.test if test is None else test))
@@ -97,6 +98,15 @@ def is_own(run: Run, splits: Splits) -> bool:
     return not run.facts.digest or splits.digest() == run.facts.digest
 
 
+def _as_trained(run: Run, splits: Splits) -> Splits:
+    """As the run's settings limit them, where these are what it was trained on; others as they are."""
+    try:
+        own = splits_from(splits, run.recipe.data)
+    except UserError:  # of another size, or without a class that the training left out
+        return splits
+    return own if own.digest() == run.facts.digest else splits
+
+
 def _same(run: Run, splits: Splits) -> Splits:
     """Raises `UserError` for other data than the run's: what it was trained on could stand in test."""
     if not is_own(run, splits):
@@ -110,30 +120,33 @@ def _same(run: Run, splits: Splits) -> Splits:
 def parts_like(run: Run, data: Named, show: Show) -> Parts:
     """What a data set brings, named, in the size and the colours the run was trained on.
 
-    Of several paths all images are one part, without labels.
+    Of several paths all images are one part, without labels, each named by its path as given.
     """
     shape = run.facts.shape
     size = shape[1] if len(shape) == 3 and shape[1] == shape[2] else None
     colour = {1: "grey", 3: "rgb"}.get(shape[0], "as-is") if len(shape) == 3 else "as-is"
-    many, paths = isinstance(data, list), data if isinstance(data, list) else [data]
+    paths = data if isinstance(data, list) else [data]
     if not paths or not all(isinstance(path, str | Path) for path in paths):
         raise UserError("a list is of paths: give several images as one array, [n, …]")
-    found = []
-    for path in paths:
-        parts = read_parts(Data(name=str(path), size=size, colour=colour))  # type: ignore[arg-type]
+    found = [read_parts(Data(name=str(path), size=size, colour=colour)) for path in paths]  # type: ignore[arg-type]
+    for parts in found:
         for note in parts.notes:
             show.note(note)
-        own = str(path) == run.recipe.data.name
-        found.append(parts.named() if own else parts.named(Path(path).stem))
-        _check_shape(run, found[-1].train)
-    if size is not None and colour != "as-is" and (many or not own):
-        what = f"{len(paths)} paths" if many else data
+        _check_shape(run, parts.train)
+    own = str(data) == run.recipe.data.name
+    if size is not None and colour != "as-is" and not own:
+        what = f"{len(paths)} paths" if isinstance(data, list) else data
         show.note(f"images of {what} are taken as the run knows them: {size}×{size}, {colour}")
-    if not many:
-        return found[0]
+    if not isinstance(data, list):
+        return found[0].named() if own else found[0].named(Path(data).stem)
     images = [parts.together() for parts in found]
-    names = tuple(name for one in images for name in one.names)
+    names = tuple(_below(path, name) for path, one in zip(paths, images, strict=True) for name in one.names)
     return Parts(Images(join([one.pixels for one in images]), names=names))
+
+
+def _below(path: str | Path, name: str) -> str:
+    """What an image is called among those of several paths: a file by its path, another below its own."""
+    return str(path) if name == Path(path).name else f"{path}/{name}"
 
 
 def parts_of(run: Run, data: Looked, show: Show) -> Parts:
@@ -144,7 +157,7 @@ def parts_of(run: Run, data: Looked, show: Show) -> Parts:
     elif isinstance(data, str | Path | list):
         parts = parts_like(run, data, show)
     else:
-        parts = Parts(images_at_hand(data)).named()
+        parts = Parts(images_at_hand(data, reading_of(run.recipe.data))).named()
     _check_shape(run, parts.train)
     return parts
 
@@ -198,7 +211,7 @@ def images_of(run: Run, data: Looked, show: Show) -> Images:
         parts = parts_like(run, data, show)
         images = parts.test or parts.together()
     else:
-        images = Parts(images_at_hand(data)).named().train
+        images = Parts(images_at_hand(data, reading_of(run.recipe.data))).named().train
     _check_shape(run, images)
     if not len(images):
         raise UserError("there are no images to look at")
