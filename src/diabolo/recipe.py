@@ -50,6 +50,8 @@ class Data:
     bring no test part. split_seed: of the split, which does not change with the run's seed.
     size: the side to resize to, in pixels; images of several sizes become 64 when none is given.
     colour: as the images have it, or made grey or rgb.
+    classes: of images in folders: folder, the first below a part; path, all folders below it together; or
+    the path of a .csv table with a heading, whose columns are an image's name and its class.
     labels: false goes without the classes that the data bring, such as folders that are none.
     strict: refuse unreadable files instead of skipping them.
     without: classes that train and validation go without, and test keeps.
@@ -64,6 +66,7 @@ class Data:
     split_seed: int = 0
     size: Annotated[int, Gt(0), Le(4096)] | None = None
     colour: Literal["as-is", "grey", "rgb"] = "as-is"
+    classes: str = "folder"
     labels: bool = True
     strict: bool = False
     without: tuple[str, ...] = ()

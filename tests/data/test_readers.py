@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from diabolo.data.arrays import conform
+from diabolo.data.classes import arrange, merged
 from diabolo.data.decode import Reading, decode
-from diabolo.data.readers import arrange, read
+from diabolo.data.readers import read
 from diabolo.data.sources import folder_files
 from diabolo.data.splits import splits_from
 from diabolo.errors import UserError
@@ -143,6 +144,65 @@ def test_a_class_may_be_called_train():
     parts, classes = arrange(["car/0.png", "plane/0.png", "train/0.png"])
     assert parts == ["train"] * 3
     assert classes == ["car", "plane", "train"]
+
+
+NESTED = ["animals/cats/0.png", "animals/dogs/0.png", "animals/1.png", "cars/0.png"]
+
+
+def test_folders_within_a_class_are_one_class_and_said_to_be_or_classes_of_their_own(tmp_path):
+    for name in NESTED:
+        save(tmp_path, name, picture())
+    parts = read(tmp_path)
+    assert parts.train.classes == ("animals", "cars")
+    said = "folders within animals (cats, dogs, …) are one class: data.classes=path tells them apart"
+    assert parts.notes == (said,)
+    apart = read(tmp_path, Reading(classes="path"))
+    assert apart.train.classes == ("animals", "animals/cats", "animals/dogs", "cars")
+    assert [apart.train.classes[label] for label in apart.train.labels] == [
+        {"1": "animals"}.get(Path(name).stem, str(Path(name).parent)) for name in apart.train.names
+    ]
+    assert apart.notes == ()
+
+
+@pytest.mark.parametrize("names", [["cat/0.png", "dog/0.png"], ["cat/x/0.png", "dog/y/0.png"], ["0.png"]])
+def test_nothing_is_said_of_folders_that_merge_nothing(names):
+    assert merged(names) is None
+
+
+@pytest.mark.parametrize("key", ["path", "name", "stem"])
+def test_a_table_says_the_classes(tmp_path, key):
+    names = ["a/one.png", "a/two.png", "b/three.png", "b/four.png"]
+    for name in names:
+        save(tmp_path / "images", name, picture())
+    called = {"path": str, "name": lambda name: Path(name).name, "stem": lambda name: Path(name).stem}[key]
+    table = tmp_path / "classes.csv"
+    rows = zip([*map(called, names), "gone"], ["cat", "dog", "cat", "", "cat"], strict=True)
+    table.write_text("\ufeffimage,class\n" + "".join(f"{name},{label}\n" for name, label in rows))
+    parts = read(tmp_path / "images", Reading(classes=str(table)))
+    found = dict(zip(parts.train.names, parts.train.labels.tolist(), strict=True))
+    assert parts.train.classes == ("cat", "dog")
+    assert found == {"a/one.png": 0, "a/two.png": 1, "b/three.png": 0, "b/four.png": -1}
+    assert parts.notes == (f"{table}: 1 name is of no image: gone",)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "cannot be read"),
+        ("image\nx\n", "needs two columns"),
+        ("image,class\nx,cat\n", "names none of the images; they are called a/0.png, b/0.png"),
+        ("image,class\n0,cat\n", "0 could be 2 images"),
+        ("image,class\na/0.png,cat\na/0.png,dog\n", "names a/0.png twice"),
+    ],
+)
+def test_a_table_that_says_no_classes_is_refused(tmp_path, text, says):
+    for name in ("a/0.png", "b/0.png"):
+        save(tmp_path / "images", name, picture())
+    table = tmp_path / "classes.csv"
+    if text is not None:
+        table.write_text(text)
+    with pytest.raises(UserError, match=f"^data.classes: .*{says}"):
+        read(tmp_path / "images", Reading(classes=str(table)))
 
 
 def test_what_lies_beside_the_parts_is_left_out(tmp_path):

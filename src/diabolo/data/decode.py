@@ -44,12 +44,13 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class Reading:
-    """How pixels are read: those settings of `diabolo.recipe.Data` that change them, or where they lie."""
+    """How images are read: those settings of `diabolo.recipe.Data` that change them, or where they lie."""
 
     size: int | None = None
     colour: Colour = "as-is"
     strict: bool = False
     resident: bool | None = None
+    classes: str = "folder"
 
 
 AS_IT_IS = Reading()

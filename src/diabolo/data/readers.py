@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from diabolo.data import formats
 from diabolo.data.arrays import BESIDE, check_levels, labels_of, to_labels, to_pixels
+from diabolo.data.classes import FOLDER, PARTS, PATH, arrange, listed, merged
 from diabolo.data.decode import AS_IT_IS, Reading, decode, first_few
 from diabolo.data.decoded import Built, Make, decoded
 from diabolo.data.images import Images
@@ -33,16 +34,6 @@ from diabolo.data.sources import (
 from diabolo.data.suffixes import ARRAYS, IMAGES, PUBLISHED, TARS
 from diabolo.errors import UserError
 
-# The folders, or prefixes of array names, that make a part.
-PARTS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
-UNLABELLED = {"unlabelled", "unlabeled"}  # folders that are no class
-FOLDERS = PARTS | dict.fromkeys(("labelled", "labeled", *UNLABELLED), "train")
 PIXEL_KEYS = ("images", "pixels", "features", "data", "x", "X")
 LABEL_KEYS = ("labels", "label", "y")
 SMALL = 1 << 24  # bytes of image files that are decoded anew each time: a second or two
@@ -51,8 +42,9 @@ SMALL = 1 << 24  # bytes of image files that are decoded anew each time: a secon
 def read(path: Path, how: Reading = AS_IT_IS) -> Parts:
     """Read a folder of images, a .zip or .tar of one, an .npy or .npz, an IDX or CIFAR file, or one image.
 
-    Subfolders are classes; images beside them, or in one named `unlabelled`, have no label (-1). Folders
-    named `train`, `test`, `val` at the top are parts. Raises `UserError` for what cannot be read.
+    Subfolders are classes, see `arrange`, unless `how` names a table of them; images beside them, or in one
+    named `unlabelled`, have no label (-1). Folders named `train`, `test`, `val` at the top are parts. Raises
+    `UserError` for what cannot be read.
     """
     name = path.name.lower()
     if path.is_dir():
@@ -98,7 +90,13 @@ def _images(
     array, about = decoded(sources, ("images", how.size, how.colour, how.strict), build, least)
     pixels, names, failures = held(array, how.resident), about["names"], dict(about["unreadable"])
     kept = [i for i in range(len(names)) if i not in failures]
-    part_of, class_of = arrange(names)
+    part_of, class_of = arrange(names, how.classes)
+    notes = [*about["notes"]]
+    if how.classes not in (FOLDER, PATH):
+        class_of, said = listed(Path(how.classes).expanduser(), names)
+        notes += said
+    elif how.classes == FOLDER and (said_of_folders := merged(names)):
+        notes.append(said_of_folders)
     classes = sorted({name for i in kept if (name := class_of[i]) is not None})
     if len(classes) == 1:  # a single folder is a wrapping, no label
         class_of, classes = [None] * len(names), []
@@ -119,7 +117,7 @@ def _images(
     if train is None:
         raise UserError(f"{path}: none of the images under train/ can be read")
     unreadable = tuple(f"{names[i]}: {reason}" for i, reason in failures.items())
-    return Parts(train, part("validation"), part("test"), notes=tuple(about["notes"]), unreadable=unreadable)
+    return Parts(train, part("validation"), part("test"), notes=tuple(notes), unreadable=unreadable)
 
 
 def _chosen(path: Path, files: Sequence[ImageFile]) -> tuple[list[ImageFile], list[str]]:
@@ -133,30 +131,6 @@ def _chosen(path: Path, files: Sequence[ImageFile]) -> tuple[list[ImageFile], li
     part_of, _ = arrange([file.name for file in images])
     left_out = [file.name for file, part in zip(images, part_of, strict=True) if part is None] + others
     return [file for file, part in zip(images, part_of, strict=True) if part is not None], left_out
-
-
-def arrange(names: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
-    """The part and the class of each file, from its path; None where it has none.
-
-    A folder that wraps all others is passed over. `train` beside `test`, or beside nothing but parts, makes
-    parts, and what lies outside them belongs to none. Below, the first folder is the class; `labelled` and
-    `unlabelled` make up train, and what is in the latter, here or among the classes, has none.
-    """
-    folders = [PurePosixPath(name).parts[:-1] for name in names]
-    while len(tops := {folder[:1] for folder in folders}) == 1 and all(map(_class, tops)):
-        folders = [folder[1:] for folder in folders]
-    top_names = {top[0].lower() for top in tops if top}
-    in_parts = {"train", "test"} <= top_names or (
-        () not in tops and top_names <= FOLDERS.keys() and "train" in map(FOLDERS.get, top_names)
-    )
-    if not in_parts:
-        return ["train"] * len(names), [_class(folder) for folder in folders]
-    parts = [FOLDERS.get(folder[0].lower()) if folder else None for folder in folders]
-    return parts, [_class(folder) and _class(folder[1:]) for folder in folders]
-
-
-def _class(folder: Sequence[str]) -> str | None:
-    return folder[0] if folder and folder[0].lower() not in UNLABELLED else None
 
 
 # Arrays

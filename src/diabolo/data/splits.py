@@ -10,6 +10,7 @@ from torch import Tensor
 from diabolo.data.arrays import check_levels
 from diabolo.data.at_hand import Unnamed, check_form, images_at_hand
 from diabolo.data.catalog import CATALOG, DATASETS
+from diabolo.data.classes import FOLDER, PATH
 from diabolo.data.decode import Reading
 from diabolo.data.images import Images, Splits
 from diabolo.data.parts import Parts
@@ -53,7 +54,7 @@ def read_parts(data: Data) -> Parts:
 
 def reading_of(data: Data) -> Reading:
     """What the settings say of pixels."""
-    return Reading(data.size, data.colour, data.strict, data.resident)
+    return Reading(data.size, data.colour, data.strict, data.resident, data.classes)
 
 
 def _near(path: Path) -> Path | None:
@@ -72,7 +73,11 @@ def of_digest(digest: str, data: Data, folder: Path) -> Splits | None:
     """
     path = Path(data.name).expanduser()
     above = [] if data.name in CATALOG or path.is_absolute() else folder.resolve().parents
-    others = (replace(data, name=str(parent / path)) for parent in above)
+    table = data.classes not in (FOLDER, PATH)  # it has moved with them
+    others = (
+        replace(data, name=str(parent / path), classes=str(parent / data.classes) if table else data.classes)
+        for parent in above
+    )
     found: list[Splits] = []
     refused: list[UserError] = []
     for place in (data, *others):
