@@ -100,7 +100,7 @@ def test_predictions_of_any_images_do_not_read_their_labels(ae, splits, tmp_path
     said = capsys.readouterr().err
     first = f"{found['classes'][found['predictions'][0]]} ({found['probabilities'][0].max():.2f})"
     assert f"{found['names'][0]}: {first}" in said
-    assert "of 40 images: " in said
+    assert "of 40 images as many are: " in said
     whole = diabolo.predict(ae, out=tmp_path, quiet=True)
     np.testing.assert_allclose(right["probabilities"], whole["probabilities"][:40], atol=1e-5)
 
@@ -277,6 +277,25 @@ def test_images_are_compared_by_their_pixels(ae, splits, tmp_path):
     np.testing.assert_allclose(like, [1, 1, np.cos(100 / 255 * np.pi / 2), 0], atol=1e-3)
     pairs = diabolo.duplicates(ae, both, above=0.999, space="pixels", out=tmp_path, quiet=True)
     assert {(i, i + 60) for i in range(60)} <= {tuple(pair) for pair in pairs["pairs"].tolist()}
+
+
+def test_of_several_files_those_that_cannot_be_read_are_skipped(ae, splits, tmp_path, capsys):
+    whole, broken = tmp_path / "whole.png", tmp_path / "broken.png"
+    Image.fromarray(splits.test.pixels[0, 0].numpy()).save(whole)
+    broken.write_bytes(b"no image")
+    found = diabolo.predict(ae, [broken, whole], out=tmp_path)
+    assert found["names"].tolist() == [str(whole)]
+    assert "skipped: broken.png: unreadable image (cannot identify image file)\n" in capsys.readouterr().err
+    for files in ([broken], [broken, broken]):
+        with pytest.raises(UserError, match="unreadable|none of the files"):
+            diabolo.predict(ae, files, out=tmp_path, quiet=True)
+
+
+def test_images_that_the_probe_was_fitted_on_are_counted(ae, splits, tmp_path, capsys):
+    seen = np.concatenate([splits.train.pixels[:5].numpy(), splits.test.pixels[:2].numpy()])
+    found = diabolo.predict(ae, seen, out=tmp_path)
+    assert found["parts"].tolist() == ["train"] * 5 + [""] * 2
+    assert "the probe was fitted on 5 of these images" in capsys.readouterr().err
 
 
 def test_several_files_are_looked_at_together(ae, splits, tmp_path, capsys):

@@ -11,6 +11,10 @@ class UserError(Exception):
     """Something the user can put right. The command line prints it as one line and exits with code 2."""
 
 
+class UnreadableError(UserError):
+    """An image cannot be decoded."""
+
+
 class SettingsError(UserError):
     """The settings cannot be trained, however often they are tried: others are needed."""
 

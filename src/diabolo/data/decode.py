@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from diabolo.data.decoded import Make
 from diabolo.data.sources import ImageFile
-from diabolo.errors import UserError
+from diabolo.errors import UnreadableError
 
 Colour = Literal["as-is", "grey", "rgb"]
 T = TypeVar("T")
@@ -136,11 +136,10 @@ def _refuse(files: Sequence[ImageFile], failures: Mapping[int, str], strict: boo
         return
     first = min(failures)
     if len(failures) == len(files):
-        raise UserError(
-            f"{files[first].name}: unreadable image ({failures[first]}), and so are all {len(files)}"
-        )
+        others = f", and so are all {len(files)}" if len(files) > 1 else ""
+        raise UnreadableError(f"{files[first].name}: unreadable image ({failures[first]}){others}")
     if strict:
-        raise UserError(
+        raise UnreadableError(
             f"{files[first].name}: unreadable image ({failures[first]}); data.strict refuses such files"
         )
 

@@ -69,8 +69,7 @@ def predict(
     if labelled is None:
         splits = splits_of(run, data if isinstance(data, Splits) else None)
     else:
-        splits = _labelled(run, labelled, images, show)
-        parts = _parts_fitted(images, splits)
+        splits, parts = _labelled(run, labelled, images, show), None
     if "labels" not in targets_of(*probe_images(splits)[:2]):
         lacking = "no labels of two classes or more to fit a probe on"
         raise UserError(
@@ -78,6 +77,7 @@ def predict(
             if labelled is None
             else f"the labelled images have {lacking}"
         )
+    parts = _parts_fitted(images, splits) if parts is None else parts
     predictions, probabilities, classes = _classified(run, splits, images, spec, space or run.space)
     arrays: Arrays = {
         "predictions": predictions,
@@ -167,8 +167,10 @@ def _tell(arrays: Arrays, show: Show) -> None:
         counts = Counter(classes[predictions[predictions >= 0]].tolist()).most_common(NAMED)
         if len(labels) > NAMED:
             show.note(
-                f"of {len(labels):,} images: {', '.join(f'{count:,} are {name}' for name, count in counts)}"
+                f"of {len(labels):,} images as many are: {', '.join(f'{n:,} {name}' for name, n in counts)}"
             )
+        if seen := int((arrays.get("parts", np.array([])) == "train").sum()):
+            show.note(f"the probe was fitted on {seen:,} of these images")
         return
     parts = arrays.get("parts", np.full(len(labels), ""))
     for part in dict.fromkeys(parts[known].tolist()):

@@ -17,7 +17,7 @@ from diabolo.data.images import Images, Splits
 from diabolo.data.parts import Parts
 from diabolo.data.rows import join
 from diabolo.data.splits import AtHand, of_digest, read_parts, reading_of, split, splits_from
-from diabolo.errors import UserError
+from diabolo.errors import UnreadableError, UserError
 from diabolo.evaluation.decoder import coder_for
 from diabolo.evaluation.features import extract
 from diabolo.evaluation.references import Pixels
@@ -128,8 +128,17 @@ def parts_like(run: Run, data: Named, show: Show) -> Parts:
     paths = data if isinstance(data, list) else [data]
     if not paths or not all(isinstance(path, str | Path) for path in paths):
         raise UserError("a list is of paths: give several images as one array, [n, …]")
-    found = [read_parts(Data(name=str(path), size=size, colour=colour)) for path in paths]  # type: ignore[arg-type]
-    for parts in found:
+    found = {}
+    for path in paths:
+        try:
+            found[path] = read_parts(Data(name=str(path), size=size, colour=colour))  # type: ignore[arg-type]
+        except UnreadableError as reason:
+            if len(paths) == 1:
+                raise
+            show.note(f"skipped: {reason}")
+    if not found:
+        raise UserError("none of the files can be read")
+    for parts in found.values():
         for note in parts.notes:
             show.note(note)
         _check_shape(run, parts.train)
@@ -138,10 +147,10 @@ def parts_like(run: Run, data: Named, show: Show) -> Parts:
         what = f"{len(paths)} paths" if isinstance(data, list) else data
         show.note(f"images of {what} are taken as the run knows them: {size}×{size}, {colour}")
     if not isinstance(data, list):
-        return found[0].named() if own else found[0].named(Path(data).stem)
-    images = [parts.together() for parts in found]
-    names = tuple(_below(path, name) for path, one in zip(paths, images, strict=True) for name in one.names)
-    return Parts(Images(join([one.pixels for one in images]), names=names))
+        return found[data].named() if own else found[data].named(Path(data).stem)
+    images = {path: parts.together() for path, parts in found.items()}
+    names = tuple(_below(path, name) for path, one in images.items() for name in one.names)
+    return Parts(Images(join([one.pixels for one in images.values()]), names=names))
 
 
 def _below(path: str | Path, name: str) -> str:
