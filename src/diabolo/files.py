@@ -16,12 +16,20 @@ from torch import Tensor
 from diabolo.errors import UserError
 
 
+def expanded(path: str | Path) -> Path:
+    """A path as a user names it, where ~ is the home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no user is called so, and a name may begin with ~
+        return Path(path)
+
+
 def cache_folder() -> Path:
     """Where what can be had again is kept: `DIABOLO_CACHE`, or the platform's cache folder."""
     import platformdirs
 
     folder = os.environ.get("DIABOLO_CACHE")
-    return Path(folder).expanduser() if folder else Path(platformdirs.user_cache_dir("diabolo"))
+    return expanded(folder) if folder else Path(platformdirs.user_cache_dir("diabolo"))
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -34,7 +34,7 @@ from diabolo.data.splits import AtHand, reading_of, splits_from
 from diabolo.errors import UserError
 from diabolo.evaluation.features import extract
 from diabolo.evaluation.suite import read_scores
-from diabolo.files import check_folder, read_tensors, write_json, write_tensors, write_text
+from diabolo.files import check_folder, expanded, read_tensors, write_json, write_tensors, write_text
 from diabolo.methods.base import Method, evaluating
 from diabolo.methods.build import Facts, build_method, facts_from
 from diabolo.recipe import Evaluation, Recipe, from_yaml
@@ -100,7 +100,7 @@ class Run:
 
         Raises `UserError` where there is no run, or the data are others than it was trained on.
         """
-        folder = Path(folder)
+        folder = expanded(folder)
         if not folder.is_dir():
             raise UserError(f"{folder}: there is no such folder")
         if not (folder / "recipe.yaml").is_file():

@@ -14,7 +14,7 @@ from requests.exceptions import HTTPError, RequestException
 
 from diabolo.data.catalog import DataSetEntry, Download
 from diabolo.errors import UserError
-from diabolo.files import cache_folder
+from diabolo.files import cache_folder, expanded
 
 COMPRESSED = (".gz", ".xz")
 BLOCK = 1 << 20  # bytes read at a time
@@ -23,7 +23,7 @@ BLOCK = 1 << 20  # bytes read at a time
 def data_folder() -> Path:
     """Where named data sets lie or are fetched to: `DIABOLO_DATA` if set, else the cache folder."""
     folder = os.environ.get("DIABOLO_DATA")
-    return Path(folder).expanduser() if folder else cache_folder()
+    return expanded(folder) if folder else cache_folder()
 
 
 def find(folder: Path, name: str) -> Path | None:

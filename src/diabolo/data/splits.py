@@ -16,6 +16,7 @@ from diabolo.data.images import Images, Splits
 from diabolo.data.parts import Parts
 from diabolo.data.readers import read
 from diabolo.errors import UserError, unknown
+from diabolo.files import expanded
 from diabolo.recipe import Data
 from diabolo.seeds import generator
 
@@ -42,7 +43,7 @@ def read_parts(data: Data) -> Parts:
 
         entry = CATALOG[data.name]
         return DATASETS.load(data.name)(entry, fetch(entry), reading_of(data))
-    path = Path(data.name).expanduser()
+    path = expanded(data.name)
     if not path.exists():
         near = _near(path)
         if path.name != data.name or path.suffix or (near and not get_close_matches(data.name, CATALOG)):
@@ -71,7 +72,7 @@ def of_digest(digest: str, data: Data, folder: Path) -> Splits | None:
 
     Where none has the digest, those of the first place; None where there is none.
     """
-    path = Path(data.name).expanduser()
+    path = expanded(data.name)
     above = [] if data.name in CATALOG or path.is_absolute() else folder.resolve().parents
     table = data.classes not in (FOLDER, PATH)  # it has moved with them
     others = (
@@ -81,7 +82,7 @@ def of_digest(digest: str, data: Data, folder: Path) -> Splits | None:
     found: list[Splits] = []
     refused: list[UserError] = []
     for place in (data, *others):
-        if place.name in CATALOG or Path(place.name).expanduser().exists():
+        if place.name in CATALOG or expanded(place.name).exists():
             try:
                 found.append(split(read_parts(place).named(), place))
             except UserError as error:

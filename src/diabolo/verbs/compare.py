@@ -16,7 +16,7 @@ from diabolo.data.splits import load
 from diabolo.differences import first_difference
 from diabolo.errors import UserError
 from diabolo.evaluation.features import probe_images, targets_of
-from diabolo.files import check_folder, write_json, write_text
+from diabolo.files import check_folder, expanded, write_json, write_text
 from diabolo.memory import TO_TRAIN, enough
 from diabolo.methods.build import facts_of
 from diabolo.recipe import Data, complete_for, compose, pairs
@@ -69,7 +69,7 @@ def compare(
     """
     data = path_of(data, "compare")
     at_least(1, seeds=seeds)
-    folder = Path("comparisons", Data(name=data).stem) if out is None else Path(out)
+    folder = Path("comparisons", Data(name=data).stem) if out is None else expanded(out)
     check_folder(folder)
     over = ({} if limit is None else {"data.limit": limit}) | dict(
         settings if isinstance(settings, Mapping) else pairs(settings)

@@ -8,7 +8,7 @@ import numpy as np
 
 from diabolo.allocator import spare_page_faults
 from diabolo.errors import UserError
-from diabolo.files import check_file, write_arrays
+from diabolo.files import check_file, expanded, write_arrays
 from diabolo.run import Run
 from diabolo.verbs.console import Show
 from diabolo.verbs.reading import Looked, opened, origins_of, parts_of
@@ -32,10 +32,11 @@ def embed(
     show = Show(quiet)
     run = opened(run)
     spare_page_faults(run.device)
-    if out is not None and Path(out).suffix != ".npz":
+    out = None if out is None else expanded(out)
+    if out is not None and out.suffix != ".npz":
         raise UserError(f"{out}: the output is an array file: name it with .npz")
     if out is not None:
-        check_file(Path(out))
+        check_file(out)
     parts = parts_of(run, data, show)
     images = parts.together()
     features = run.embed(images, space)
@@ -60,6 +61,6 @@ def embed(
         if images.quantities is not None:
             arrays["quantities"] = images.quantities.numpy()
             arrays["quantity_names"] = np.array(images.quantity_names)
-        write_arrays(Path(out), arrays)
+        write_arrays(out, arrays)
         show.note(f"{len(features):,} × {features.shape[1]} features → {out}")
     return features

@@ -25,7 +25,7 @@ from diabolo.evaluation.measures import Subject
 from diabolo.evaluation.suite import embedding, score, write_scores
 from diabolo.evaluation.suites import Spec, Suite, applicable, read_suite
 from diabolo.evaluation.verdict import verdict
-from diabolo.files import check_file
+from diabolo.files import check_file, expanded
 from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Method
 from diabolo.networks.shapes import evaluating
@@ -92,14 +92,16 @@ def evaluate(
         raise UserError("test is a share of other data: name them, with --data")
     if test is not None and not 0 < test < 1:
         raise UserError(f"test: a share is above 0 and below 1, got {test:g}")
+    report = None if report is None else expanded(report)
+    out = None if out is None else expanded(out)
     if report is not None:
-        check_page(Path(report))
+        check_page(report)
     if out is not None:
-        check_file(Path(out))
+        check_file(out)
     spare_page_faults(default_device())
     show = Show(quiet)
     named = probes is not None or measures is not None
-    if isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir()):
+    if isinstance(what, Run) or (isinstance(what, str | Path) and expanded(what).is_dir()):
         run = opened(what)
         chosen = _chosen(suite, probes, measures, run.recipe.evaluation)
         scores, draw = _of_run(run, data, test, chosen, space, supervised, named, show)
@@ -111,9 +113,9 @@ def evaluate(
         chosen = _chosen(suite, probes, measures, Evaluation())
         scores, draw = _of_outside(from_outside(what, data, test, show), chosen, named, show)
     if report is not None:
-        show.note(f"report: {draw(Path(report))}")
+        show.note(f"report: {draw(report)}")
     if out is not None:
-        write_scores(Path(out), scores)
+        write_scores(out, scores)
     return scores
 
 

@@ -26,6 +26,7 @@ from diabolo.distributed import alone, missing_others, world_size
 from diabolo.errors import Interrupted, UserError, blaming_settings
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.evaluation.verdict import FEW
+from diabolo.files import expanded
 from diabolo.memory import TO_SCORE, TO_TRAIN, enough
 from diabolo.methods.base import Method
 from diabolo.methods.build import Facts, build_method, facts_of
@@ -82,10 +83,11 @@ def fit(
     Raises `UserError` for what a user can put right, `Interrupted` after a clean stop on Ctrl-C.
     """
     show = Show(quiet)
+    out = None if out is None else expanded(out)
     if resume and out is not None and data is method is recipe is None:
         Run.open(out)  # which says so where it is none
     own = own_of(encoder, transforms)
-    started = Path(out, "recipe.yaml") if resume and out is not None else None
+    started = out / "recipe.yaml" if resume and out is not None else None
     before = Run.open(started.parent).recipe.to_dict() if started and started.exists() else {}
     options: dict[str, Any] = {"data.limit": limit, "training.epochs": epochs, "seed": seed}
     options["init"] = None if init is None else str(init)
@@ -200,7 +202,7 @@ def _begun(
     recipe: Recipe,
     splits: Splits,
     facts: Facts,
-    out: str | Path | None,
+    out: Path | None,
     resume: bool,
     own: Own,
     device: torch.device,
@@ -226,14 +228,14 @@ def _begun(
         measures = build_measures(recipe.evaluation.measures or ())
         check_measures(measures, subject_of(recipe, own, method, splits))  # one may lack a package
         if recipe.init is not None:
-            show.note(_started_from(Path(recipe.init), build_method(recipe, facts, own.encoder), facts))
+            show.note(_started_from(expanded(recipe.init), build_method(recipe, facts, own.encoder), facts))
     times: dict[str, float] = {}
     if recipe.training.precision == "auto":
         times = step_times(recipe, splits.train, facts, device, own.encoder, own.transforms)
         recipe = _in_precision(recipe, faster(times))
         tried = ", ".join(f"{name} {1000 * seconds:.3g} ms" for name, seconds in times.items())
         show.note(f"precision {recipe.training.precision}{tried and f': a step takes {tried}'}")
-    for folder in [Path(out)] if out is not None else _names(recipe):
+    for folder in [out] if out is not None else _names(recipe):
         try:
             Run.create(folder, recipe, facts, times)
         except TakenError:
@@ -275,10 +277,10 @@ def _stem(recipe: Recipe) -> str:
     return f"{recipe.data.stem}-{recipe.method['name']}-{recipe.seed}"
 
 
-def _started(recipe: Recipe, out: str | Path | None) -> Path | None:
+def _started(recipe: Recipe, out: Path | None) -> Path | None:
     """The run to resume: the one named, or the newest of the default name."""
     if out is not None:
-        return Path(out) if Path(out, "recipe.yaml").exists() else None
+        return out if (out / "recipe.yaml").exists() else None
     taken = _taken(recipe)
     if not taken:
         raise UserError(f"nothing to resume at {Path('runs') / _stem(recipe)}: name the run with --out")

@@ -15,6 +15,7 @@ from diabolo.evaluation.encoders import Encoder, given
 from diabolo.evaluation.feature_files import load_features
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
 from diabolo.evaluation.measures import Subject
+from diabolo.files import expanded
 from diabolo.generation import device_of
 from diabolo.networks.timm import TIMM, TimmFeatures
 from diabolo.recipe import Data
@@ -59,7 +60,7 @@ def from_outside(
         )
     if data is not None:
         raise UserError("features are scored on what they were made of: leave --data out")
-    features = what if isinstance(what, Features) else load_features(what)
+    features = what if isinstance(what, Features) else load_features(expanded(what))
     title = "features" if isinstance(what, Features) else Path(what).name
     show.note(f"{title}: {sizes_of(features.train, features.validation, features.test)}")
     return Outside(title, features.targets, lambda: features)

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from diabolo.errors import UserError
-from diabolo.files import check_folder, write_arrays, write_bytes, write_csv
+from diabolo.files import check_folder, expanded, write_arrays, write_bytes, write_csv
 from diabolo.generation import Array
 from diabolo.report.figures import save
 from diabolo.run import Run
@@ -20,7 +20,7 @@ Arrays = dict[str, Array]
 
 def folder_for(run: Run, out: str | Path | None) -> Path:
     """The folder for arrays and pictures: the one named, or the run's own. Raises `UserError` for a file."""
-    folder = run.folder / "generated" if out is None else Path(out)
+    folder = run.folder / "generated" if out is None else expanded(out)
     check_folder(folder)
     return folder
 

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from diabolo.data.images import Images, Splits
 from diabolo.data.splits import AtHand, load, splits_from
 from diabolo.errors import UserError, blaming_settings
-from diabolo.files import check_file, write_bytes
+from diabolo.files import check_file, expanded, write_bytes
 from diabolo.generation import Array
 from diabolo.recipe import complete_for
 from diabolo.report.figures import save, short
@@ -58,7 +58,7 @@ def preview(
     own = own_of(transforms=transforms)
     asked = asked_recipe(data, method, recipe, settings, own, BARE)
     named = [asked.data.stem, *([asked.method["name"]] if method or recipe else [])]
-    file = Path("previews", f"{'-'.join(named)}.png") if out is None else Path(out)
+    file = Path("previews", f"{'-'.join(named)}.png") if out is None else expanded(out)
     if file.suffix != ".png":
         raise UserError(f"{file}: the picture is a .png: name it so")
     splits = load(asked.data) if isinstance(data, str | Path) else splits_from(data, asked.data)

@@ -21,6 +21,7 @@ from diabolo.errors import UnreadableError, UserError
 from diabolo.evaluation.decoder import coder_for
 from diabolo.evaluation.features import extract
 from diabolo.evaluation.references import Pixels
+from diabolo.files import expanded
 from diabolo.generation import Coder
 from diabolo.recipe import Data, decoder_for
 from diabolo.run import Run
@@ -73,7 +74,7 @@ def splits_like(run: Run, data: Looked, test: float | None, show: Show) -> Split
     The run's own data, by whatever path, are cut as they were for its training.
     """
     name = run.recipe.data.name
-    away = name not in CATALOG and not Path(name).expanduser().exists()  # then it may be above the run
+    away = name not in CATALOG and not expanded(name).exists()  # then it may be above the run
     if data is None or (isinstance(data, str | Path) and str(data) == name and away):
         splits, cut = trained_on(run), True
     elif isinstance(data, Splits):

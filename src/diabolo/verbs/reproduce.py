@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from diabolo.errors import UserError, several, unknown
-from diabolo.files import write_text
+from diabolo.files import expanded, write_text
 from diabolo.studies.results import Store
 from diabolo.studies.section import claims, section
 from diabolo.studies.study import PICTURES, Study, named_studies, read_study
@@ -51,7 +51,7 @@ def reproduce(
     workers: processes that share the work; several machines can share it through a common folder as well.
     What of a study fails stops nothing else: it is raised once the page is written.
     """
-    out = Path(out)
+    out = expanded(out)
     failures = []
     for name, study in _asked(what, budget).items():
         store, runs = Store(out / RESULTS / name), out / RUNS / name

@@ -17,7 +17,7 @@ from diabolo.errors import Interrupted, SettingsError, UserError, blaming_settin
 from diabolo.evaluation.features import probe_images
 from diabolo.evaluation.suite import QUICK_VALIDATION
 from diabolo.evaluation.verdict import differ
-from diabolo.files import check_folder, write_json, write_text
+from diabolo.files import check_folder, expanded, write_json, write_text
 from diabolo.recipe import Data, Recipe, complete_for, compose, pairs
 from diabolo.report import search as page
 from diabolo.tables import METHODS
@@ -111,7 +111,7 @@ def search(
     show = Show(quiet)
     at_least(1, trials=trials, epochs=epochs, workers=workers)
     base = asked_recipe(path_of(data, "search"), method, recipe, settings)
-    folder = Path("searches", f"{base.data.stem}-{base.method['name']}") if out is None else Path(out)
+    folder = Path("searches", f"{base.data.stem}-{base.method['name']}") if out is None else expanded(out)
     check_folder(folder)
     splits = load(base.data)
     by = _by(by, base, labelled=all(part.labels is not None for part in probe_images(splits)[:2]))

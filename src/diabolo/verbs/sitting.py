@@ -22,7 +22,7 @@ from diabolo.distributed import alone, mean_over_processes, world_size
 from diabolo.errors import Interrupted, SettingsError
 from diabolo.evaluation.features import sample
 from diabolo.evaluation.suite import quick
-from diabolo.files import read_tensors
+from diabolo.files import expanded, read_tensors
 from diabolo.memory import TO_TRAIN, enough
 from diabolo.methods.base import Method
 from diabolo.networks import norm
@@ -50,7 +50,7 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
     saved = run.folder / "checkpoints"
     method = run.build().to(fabric.device)
     if recipe.init is not None and not any(saved.glob("*.safetensors")):
-        warm_start(method, Path(recipe.init))
+        warm_start(method, expanded(recipe.init))
     if method.needs.synchronise and world_size() > 1:
         norm.synchronise(method)
     optimiser = prepare(method, recipe)
