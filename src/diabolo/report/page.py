@@ -138,6 +138,7 @@ def _curves(folder: Path | None, metrics: Sequence[Mapping[str, Any]]) -> list[d
         {
             "name": one.name,
             "last": number(one.y[-1]),
+            "held_out": number(one.held_out.y[-1]) if one.held_out else "",
             "svg": Markup(figures.inline(figures.curve(one), f"curve-{i}")),
         }
         for i, one in enumerate(many)
