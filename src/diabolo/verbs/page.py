@@ -54,6 +54,7 @@ def write_report(
             latents=_latents(features, parts[2]),
             similarity=_similarity(scores["encoder"].get("measures", {}).get("similarity")),
             confusion=_confusion(features, predictions),
+            views=[] if other else gallery.views(run, splits),
             samples=gallery.samples(run, splits),
             neighbours=gallery.neighbours(splits, features),
             worst=gallery.worst(run.method, splits, features),
