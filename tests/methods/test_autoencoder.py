@@ -247,3 +247,36 @@ def test_several_samples_average_the_reconstruction() -> None:
 def test_a_sigmoid_code_lies_between_zero_and_one() -> None:
     z = build("ae", method__code="sigmoid").represent(batch().clean)
     assert ((z > 0) & (z < 1)).all()
+
+
+@pytest.mark.parametrize("name", ["vae", "simvae"])
+def test_validation_averages_more_draws_of_the_same_bound(name: str) -> None:
+    method, examples = build(name, method__validation_samples=5), batch(J=3)
+    x = examples.views[0]  # [B, J, *shape]
+    q = method.posterior(x.flatten(0, 1))
+    torch.manual_seed(0)
+    noise = torch.randn(6, 3, 5, 4, dtype=torch.float64)
+    z = q.mean.view(6, 3, 1, 4) + q.variance().sqrt().view(6, 3, 1, 4) * noise
+    drawn = [method.log_likelihood(z[:, :, k].flatten(0, 1)[:, None], x.flatten(0, 1)) for k in range(5)]
+    torch.manual_seed(0)
+    terms = method.eval()(examples)
+    expected = -torch.stack(drawn).mean(0).view(6, 3).sum(1).mean()
+    torch.testing.assert_close(terms.parts["reconstruction"], expected)
+    prior, entropy = terms.parts["prior"], terms.parts["entropy"]
+    torch.testing.assert_close(terms.total, expected + prior - entropy)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "training", "held_out"),
+    [
+        ("vae", {}, 1, 16),
+        ("vae", {"method__samples": 3, "method__validation_samples": 8}, 3, 8),
+        ("vae", {"method__objective": "iwae", "method__samples": 5}, 5, 5),
+        ("ae", {}, 1, 1),
+    ],
+)
+def test_draws_are_more_only_where_the_bound_stays_the_same(
+    name: str, settings: dict[str, Any], training: int, held_out: int
+) -> None:
+    method = build(name, **settings)
+    assert (method.train().draws, method.eval().draws) == (training, held_out)

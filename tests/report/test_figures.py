@@ -27,6 +27,25 @@ def test_steps_become_epochs_and_terms_keep_their_names():
     assert curves["effective rank on validation"].x.tolist() == [1.0, 2.0]
 
 
+def test_the_loss_on_validation_lies_in_the_panel_of_the_loss_from_the_first_epoch_on():
+    rows = [{"kind": "train", "step": s, "epoch": s / 10, "loss": s, "lr": 0.1} for s in (5, 10, 20)]
+    live = [{"kind": "curve", "step": s, "epoch": s // 10, "effective_rank": 1.0} for s in (0, 10, 20)]
+    alone, _ = figures.series(rows + live)
+    assert alone.held_out is None
+    loss, rank = figures.series(rows + [row | {"loss": 30.0 - row["step"]} for row in live])
+    assert (loss.name, loss.x.tolist(), loss.y.tolist()) == ("loss", [0.5, 1.0, 2.0], [5.0, 10.0, 20.0])
+    assert loss.held_out.x.tolist() == [1.0, 2.0]
+    assert loss.held_out.y.tolist() == [20.0, 10.0]
+    assert rank.held_out is None
+    [axes] = figures.curve(loss).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "validation"]
+    assert len({line.get_color() for line in axes.lines}) == 2
+    assert figures.curve(alone).axes[0].get_legend() is None
+    assert {line.get_color() for line in figures.budgets({"vae": [loss]}).axes[0].lines} == {
+        figures.PALETTE[0]
+    }
+
+
 def test_a_single_term_is_not_drawn_beside_the_loss_it_is():
     rows = [{"kind": "train", "step": s, "epoch": s / 10, "loss": s, "contrastive": s} for s in (5, 20)]
     assert [one.name for one in figures.series(rows)] == ["loss"]

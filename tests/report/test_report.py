@@ -25,6 +25,7 @@ SECTIONS = {
     "scores",
     "measures",
     "curves",
+    "views",
     "reconstructions",
     "samples",
     "latents",
@@ -138,6 +139,7 @@ def full() -> Content:
         latents=Latents(z, labels, classes, np.rint(images * 255).astype(np.uint8)),
         similarity=Similarity(np.corrcoef(z[:12]), 3, "views: none"),
         confusion=Confusion(counts, classes),
+        views=[Gallery("views", "2 views of each image", [("digit 0", images[:4])])],
         samples=[
             Gallery("samples", "From the prior", [("", images[:4]), ("", images[4:8])], "They are drawn."),
             Gallery("traversals", "Along one dimension", [("z3", images[8:12])]),
@@ -179,7 +181,7 @@ def test_every_figure_is_a_whole_file_and_no_other_file_is_left(written):
     folder = written.parent
     names = {file.name for file in (folder / "figures").iterdir()}
     both = {f"{name}.{kind}" for name in ("curves", "similarity", "confusion") for kind in ("png", "svg")}
-    alone = ("reconstructions", "latents", "samples", "traversals", "neighbours", "worst")
+    alone = ("reconstructions", "latents", "views", "samples", "traversals", "neighbours", "worst")
     assert names == both | {f"{name}.png" for name in alone}
     assert {file.name for file in folder.iterdir()} == {"figures", "report.html"}
     for file in (folder / "figures").glob("*.png"):

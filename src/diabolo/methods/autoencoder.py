@@ -39,6 +39,7 @@ class Autoencoder(Method):
     code: "linear", or "sigmoid" for a point in (0, 1). beta: β, without effect where there is no prior.
     samples: K draws of z for each view. objective: "elbo", the mean over them; or "iwae", the
     importance-weighted bound log 1/K Σ_k p(t, z_k)/q(z_k|x), jointly over the views (Burda et al. 2016).
+    validation_samples: K of the loss on validation (AAVAE); "iwae", which K is part of, keeps to samples.
 
     Raises `UserError` for a combination that is ill-posed, with its reason.
     """
@@ -65,6 +66,7 @@ class Autoencoder(Method):
         beta: Annotated[float, Ge(0)] = 1.0,
         objective: Literal["elbo", "iwae"] = "elbo",
         samples: Annotated[int, Gt(0)] = 1,
+        validation_samples: Annotated[int, Gt(0)] = 16,
     ) -> None:
         super().__init__(encoder)
         self.prior = prior
@@ -76,6 +78,7 @@ class Autoencoder(Method):
         self.beta = beta
         self.objective = objective
         self.samples = samples
+        self.validation_samples = validation_samples
         self.gaussian = posterior == "gaussian"
         linear = head == "linear"
         self.neck = nn.Identity() if linear else hidden_layer(encoder.width, encoder.width)
@@ -86,18 +89,25 @@ class Autoencoder(Method):
         self.penalties = list(penalties or ())
         refuse_ill_posed(self, shape, views + with_original)
 
+    @property
+    def draws(self) -> int:
+        averaged = self.gaussian and self.objective == "elbo"
+        return self.validation_samples if averaged and not self.training else self.samples
+
     def forward(self, batch: Batch) -> Terms:
         x = batch.views[0]  # [B, J, *shape]
         if self.with_original:
             x = torch.cat([batch.clean[:, None], x], 1)
-        if self.track_original:
+        if self.track_original and self.training:
             with torch.no_grad():
                 self.posterior(batch.clean)
         B, J = x.shape[:2]
         target = x if self.target == "view" else batch.clean[:, None].expand(B, J, *batch.clean.shape[1:])
         q = self.posterior(x.flatten(0, 1)).unflatten((B, J))  # over [B, J, d]
-        z = q.sample(self.samples)  # [B, J, K, d]
-        log_p = self.log_likelihood(z.flatten(0, 1), target.flatten(0, 1)).unflatten(0, (B, J))  # [B, J, K]
+        z = q.sample(self.draws)  # [B, J, K, d]
+        decoded = z.flatten(0, 1).split(self.samples, 1)  # never more at once than in training
+        log_p = torch.cat([self.log_likelihood(codes, target.flatten(0, 1)) for codes in decoded], 1)
+        log_p = log_p.unflatten(0, (B, J))  # [B, J, K]
         loss, parts = self._elbo(q, log_p) if self.objective == "elbo" else self._iwae(q, z, log_p)
         for penalty in self.penalties:
             parts[penalty.name] = penalty(q, x, self.posterior)

@@ -32,6 +32,7 @@ class Needs:
     features: bool = False  # `before_epoch` wants the representation of the whole training split
     synchronise: bool = True  # batch norm sees all processes' examples
     encoded: int = 1  # copies of each view that are encoded
+    held_out: bool = True  # whether the loss has a meaning for other examples than those of train
 
 
 class Method(nn.Module):
@@ -56,6 +57,11 @@ class Method(nn.Module):
     def title(self) -> str:
         """What messages call it."""
         return type(self).__name__
+
+    @property
+    def draws(self) -> int:
+        """Of a code from each view's posterior, over which the loss is averaged."""
+        return 1
 
     def forward(self, batch: Any) -> Terms:
         """The loss of a `Batch`. Data parallelism and compilation wrap this call."""

@@ -5,6 +5,7 @@ pass in training: the same parameters, buffers and keys, and the same in evaluat
 """
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from diabolo.distributed import gather, mean_over_processes, world_size
 from diabolo.errors import UserError
 from diabolo.precision import upcast
+
+B = TypeVar("B")
 
 SPANS = 10  # of a moving average of batches, after which it has settled
 
@@ -125,8 +128,8 @@ def plain(module: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def estimate(module: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor]) -> nn.Module:
-    """Set the running statistics of every batch norm to their average over `forward` of batches [n, *shape].
+def estimate(module: nn.Module, forward: Callable[[B], object], batches: Iterable[B]) -> nn.Module:
+    """Set the running statistics of every batch norm to their average over `forward` of each batch.
 
     For networks that were hardly trained: all else is in evaluation mode meanwhile, and the whole module
     after. `forward` is the module itself, or one of its methods; what it does not reach stays as it was.

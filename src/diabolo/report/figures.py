@@ -91,20 +91,26 @@ NUMBERED = 20  # classes up to which a confusion matrix can carry its numbers
 
 
 class Series(NamedTuple):
-    """One curve: y [n] over x [n], named; x is counted in epochs, or in images encoded."""
+    """One curve: y [n] over x [n], named; x is counted in epochs, or in images encoded.
+
+    held_out: of what is read on train, the same on validation.
+    """
 
     name: str
     x: Array
     y: Array
+    held_out: "Series | None" = None
 
 
 def series(metrics: Sequence[Mapping[str, Any]]) -> list[Series]:
     """The curves in the rows of `metrics.jsonl`: the loss, its terms, then kNN accuracy in percent and rank.
 
-    Steps become epochs through the last row, whose "epoch" counts the epochs done.
+    Steps become epochs through the last row, whose "epoch" counts the epochs done. The loss on validation
+    begins behind the first step: before it, it may be so large that all else would lie flat.
     """
     train = [row for row in metrics if row["kind"] == "train"]
     live = [row for row in metrics if row["kind"] == "curve"]
+    begun = [row for row in live if row["step"] > 0]
     last = max(live or train, key=lambda row: row["step"], default={})
     pace = last["step"] / last["epoch"] if last.get("epoch") else 1.0
 
@@ -116,12 +122,16 @@ def series(metrics: Sequence[Mapping[str, Any]]) -> list[Series]:
     terms = list(dict.fromkeys(k for row in train for k in row if k not in ("kind", "step", "epoch", "lr")))
     if len(terms) == 2 and all(row[terms[0]] == row[terms[1]] for row in train):
         terms.pop()  # a single term is the loss itself
-    curves = [read(train, term, term) for term in terms]
+    curves = [read(train, term, term)._replace(held_out=read(begun, term, "validation")) for term in terms]
     curves += [
         read(live, "knn", "kNN on validation, %", 100),
         read(live, "effective_rank", "effective rank on validation"),
     ]
-    return [curve for curve in curves if len(curve.x)]
+    return [
+        one if one.held_out and len(one.held_out.x) else one._replace(held_out=None)
+        for one in curves
+        if len(one.x)
+    ]
 
 
 @styled
@@ -149,7 +159,7 @@ def curves(many: Sequence[Series]) -> Figure:
 def budgets(many: Mapping[str, Sequence[Series]], says: str = "kNN on validation, %") -> Figure:
     """Curves over images encoded, the seeds of a row in one colour; in logarithms, where budgets differ much.
 
-    says: what they show.
+    What was held out is dotted. says: what they show.
     """
     longest = max(map(len, many), default=0) + 5  # the handle is as wide as so many characters
     columns = max(1, min(LEGEND_COLUMNS, LEGEND_CHARACTERS // longest))
@@ -168,6 +178,10 @@ def budgets(many: Mapping[str, Sequence[Series]], says: str = "kNN on validation
                 markersize=2.4 if len(one.x) <= MARKED else 0,
                 label=name if i == 0 else None,
             )
+            if one.held_out is not None:
+                axes.plot(
+                    one.held_out.x, one.held_out.y, color=colour, linewidth=1.2, linestyle=(0, (2, 1.5))
+                )
     ends = [one.x[-1] for seeds in many.values() for one in seeds if one.x[-1] > 0]
     if ends and max(ends) > FAR * min(ends):
         axes.set_xscale("log")
@@ -333,9 +347,13 @@ def _scatter(axes: Axes, points: Array, labels: Array | None, classes: Sequence[
 
 
 def _draw_curve(axes: Axes, one: Series) -> None:
-    colour = LIGHT["accent"]
-    axes.plot(one.x, one.y, color=colour, linewidth=1.3, solid_joinstyle="round")
-    axes.plot(one.x[-1:], one.y[-1:], "o", color=colour, markersize=3.5)
+    tones = {"train": (one, LIGHT["accent"]), "validation": (one.held_out, LIGHT["class-6"])}
+    for name, (part, colour) in tones.items():
+        if part is not None:
+            axes.plot(part.x, part.y, color=colour, linewidth=1.3, solid_joinstyle="round", label=name)
+            axes.plot(part.x[-1:], part.y[-1:], "o", color=colour, markersize=3.5)
+    if one.held_out is not None:
+        axes.legend(handlelength=1.2, labelcolor=LIGHT["muted"])
     axes.set_xlabel("epoch")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))

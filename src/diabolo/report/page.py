@@ -84,6 +84,7 @@ class Content:
     latents: Latents | None = None
     similarity: Similarity | None = None
     confusion: Confusion | None = None
+    views: Sequence[Gallery] = ()
     samples: Sequence[Gallery] = ()
     neighbours: Neighbours | None = None
     worst: Worst | None = None
@@ -105,6 +106,7 @@ def write(where: Path, content: Content) -> Path:
         "latents": _latents(folder, content.latents),
         "similarity": _similarity(folder, content.similarity),
         "confusion": _confusion(folder, content.confusion),
+        "views": [_gallery(folder, one) for one in content.views],
         "samples": [_gallery(folder, one) for one in content.samples],
         "neighbours": _pictures(folder, "neighbours", content.neighbours, gallery.neighbour_rows),
         "worst": _pictures(folder, "worst", content.worst, gallery.worst_tiles),
@@ -138,6 +140,7 @@ def _curves(folder: Path | None, metrics: Sequence[Mapping[str, Any]]) -> list[d
         {
             "name": one.name,
             "last": number(one.y[-1]),
+            "held_out": number(one.held_out.y[-1]) if one.held_out else "",
             "svg": Markup(figures.inline(figures.curve(one), f"curve-{i}")),
         }
         for i, one in enumerate(many)

@@ -120,7 +120,8 @@ class Bar:
         """A point of the live curve."""
         knn = f"kNN on validation {100 * row['knn']:.1f} %, " if "knn" in row else ""
         before = "" if row["step"] else "before training: "
-        self.show.note(f"  {before}{knn}effective rank {row['effective_rank']:.1f}")
+        loss = f", loss on validation {row['loss']:.4g}" if "loss" in row else ""
+        self.show.note(f"  {before}{knn}effective rank {row['effective_rank']:.1f}{loss}")
         self.since += time.perf_counter() - self.drawn  # evaluating is not training
 
 

@@ -1,9 +1,10 @@
-"""The pictures of a run's page: samples, walks between codes, neighbours, worst cases."""
+"""The pictures of a run's page: views, samples, walks between codes, neighbours, worst cases."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
 from diabolo import generation
 from diabolo.data.images import Images, Splits
@@ -16,7 +17,9 @@ from diabolo.report.table import number
 from diabolo.run import Run
 from diabolo.seeds import generator
 from diabolo.verbs.pictures import pictured
+from diabolo.views.pipeline import views_at_hand
 
+VIEWED, DRAWS = 6, 8  # images that views are shown of, and views of each in each size
 ACROSS = 9  # images in a row; odd, so that a traversal passes through the mean code
 ROWS = 3  # of samples
 CODED = 5_000  # train images behind the Gaussians and the traversals
@@ -24,6 +27,23 @@ CLASSES = 10  # that samples are shown of
 PAIRS, DIMENSIONS, SPAN = 5, 8, 3.0  # of interpolations and traversals; in deviations over train
 QUERIES, NEAREST = 8, 8  # neighbours
 WORST, VOTERS = 12, 20  # worst cases; neighbours that disagree
+
+
+def views(run: Run, splits: Splits) -> list[Gallery]:
+    """Training images of different classes, each beside its views; nothing where none are at hand."""
+    if not pictured(run) or views_at_hand(run.recipe, run.own.transforms) is None:
+        return []
+    few, found = splits.train.take(torch.from_numpy(spread(splits.train)[:VIEWED])), []
+    images, names = few.floats(), class_names(few)
+    for kind, pipeline in zip(("views", "smaller views"), run.pipelines(), strict=False):
+        rng = generator("views", kind, run.recipe.seed)
+        drawn = resized(pipeline.several(images, DRAWS, rng).numpy(), few.shape)
+        rows = np.concatenate([images.numpy()[:, None], drawn], axis=1)
+        title = f"{pipeline.count} {kind if pipeline.count > 1 else kind[:-1]} of each image in a step"
+        by = ", ".join(type(view).__name__ for view in pipeline.transforms)
+        named = list(zip(names, rows, strict=True))
+        found.append(Gallery(kind.replace(" ", "-"), title, named, f"By {by}." if by else ""))
+    return found
 
 
 def samples(run: Run, splits: Splits) -> list[Gallery]:
@@ -124,6 +144,18 @@ def spread(images: Images) -> Array:
     for label in np.unique(labels):
         turn[labels == label] = np.arange((labels == label).sum())
     return np.lexsort((labels, turn))
+
+
+def resized(views: Array, shape: tuple[int, ...]) -> Array:
+    """Views [n, k, C, h, w] in the size of the images of a shape (C, H, W)."""
+    several = torch.from_numpy(views)
+    return interpolate(several.flatten(0, 1), size=shape[1:]).unflatten(0, several.shape[:2]).numpy()
+
+
+def class_names(images: Images) -> list[str]:
+    """Of each image; nothing where it has no label."""
+    labels = [-1] * len(images) if images.labels is None else images.labels.tolist()
+    return [images.classes[label] if label >= 0 else "" for label in labels]
 
 
 def _worst_rebuilt(method: Coder, test: Images) -> Worst:

@@ -114,8 +114,8 @@ def _style(study: Study, store: Store) -> None:
 
 
 def _losses(runs: dict[str, Run], show: Show) -> bytes:
-    """The loss while training, without its steep beginning."""
-    many = {}
+    """The loss while training, and on validation, without its steep beginning."""
+    many, says = {}, "loss on train"
     for name, run in runs.items():
         if run.recipe.training.epochs == 0:
             continue
@@ -123,7 +123,12 @@ def _losses(runs: dict[str, Run], show: Show) -> bytes:
         encoded = cost_of(run).examples / found.x[-1]
         later = len(found.x) // 20
         many[name] = [Series(name, encoded * found.x[later:], found.y[later:])]
-    return save(budgets(many, "loss on train"), "png")
+        if (held := found.held_out) is not None:
+            seen = held.x >= found.x[later]
+            held_out = Series(name, encoded * held.x[seen], held.y[seen])
+            many[name] = [many[name][0]._replace(held_out=held_out)]
+            says = "loss on train, dotted on validation"
+    return save(budgets(many, says), "png")
 
 
 def _reconstructions(runs: dict[str, Run], show: Show) -> bytes:

@@ -16,6 +16,7 @@ from diabolo.generation import Coder
 from diabolo.report import page
 from diabolo.report.measures import measures_of
 from diabolo.run import Run, environment, machine_in
+from diabolo.studies.results import cost_of
 from diabolo.verbs import gallery
 from diabolo.verbs.console import in_two_units, sizes_of
 from diabolo.verbs.reading import coder_at_hand, view_of
@@ -53,6 +54,7 @@ def write_report(
             latents=_latents(features, parts[2]),
             similarity=_similarity(scores["encoder"].get("measures", {}).get("similarity")),
             confusion=_confusion(features, predictions),
+            views=[] if other else gallery.views(run, splits),
             samples=gallery.samples(run, splits),
             neighbours=gallery.neighbours(splits, features),
             worst=gallery.worst(run.method, splits, features),
@@ -93,17 +95,16 @@ def write_page(
 def _summary(run: Run) -> dict[str, str]:
     recipe, facts = run.recipe, run.facts
     environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
-    rows = [row for row in run.metrics if row["kind"] == "train"]
-    steps = rows[-1]["step"] if rows else 0
+    cost = cost_of(run)
     parameters = sum(p.numel() for p in run.method.encoder.parameters())
     return {
         "data": f"{recipe.data.name}: {facts.size:,} images of {'×'.join(map(str, facts.shape))}",
         "method": recipe.method["name"],
         "encoder": f"{recipe.encoder['name'] if recipe.encoder else '–'}, {parameters:,} parameters",
         "budget": f"{recipe.training.epochs} epoch{'s' * (recipe.training.epochs != 1)}, "
-        f"{steps:,} step{'s' * (steps != 1)} "
-        f"of {recipe.training.batch_size * recipe.training.accumulate} images, "
-        f"{recipe.views.count} view{'s' * (recipe.views.count > 1)} of each",
+        f"{cost.steps:,} step{'s' * (cost.steps != 1)} "
+        f"of {recipe.training.batch_size * recipe.training.accumulate} images, each encoded "
+        f"{'once' if recipe.encodings == 1 else f'{recipe.encodings} times'}: {cost.examples:,} in all",
         "training time": in_two_units(run.seconds),
         "hardware": machine_in(environment),
     }

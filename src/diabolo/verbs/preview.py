@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from diabolo.data.images import Images, Splits
 from diabolo.data.splits import AtHand, load, splits_from
@@ -22,12 +20,11 @@ from diabolo.report.grids import grid, square
 from diabolo.seeds import generator
 from diabolo.verbs.asked import Named, Settings, asked_recipe, own_of
 from diabolo.verbs.console import Show
-from diabolo.verbs.gallery import spread
+from diabolo.verbs.gallery import DRAWS, class_names, resized, spread
 from diabolo.verbs.pictures import at_least
 from diabolo.views.base import View
-from diabolo.views.pipeline import Pipeline, build_pipelines
+from diabolo.views.pipeline import build_pipelines
 
-DRAWS = 8  # views of an image, in each size
 EACH = 12  # images of a class, where there are no views
 COUNTED = 40  # classes that are counted one by one
 BARE = {"method": {"name": "random"}}  # the recipe of data alone
@@ -73,7 +70,7 @@ def preview(
     arrays = {"images": few.floats().numpy()}
     for key, pipeline in zip(("views", "local_views"), pipelines, strict=False):
         rng = generator("preview", key, asked.seed)
-        arrays[key] = _views(pipeline, few.floats(), rng).numpy()
+        arrays[key] = pipeline.several(few.floats(), DRAWS, rng).numpy()
         show.note(f"{pipeline.count} {key.replace('_', ' ')} of each image, by")
         for view in pipeline.transforms:
             show.note(f"  {view}")
@@ -113,31 +110,16 @@ def _of_class(part: Images, classes: int) -> Array:
     return np.bincount(np.where(labels < 0, classes, labels), minlength=classes + 1)
 
 
-def _views(pipeline: Pipeline, images: Tensor, rng: torch.Generator) -> Tensor:
-    """Views of each image, as a training draws them: [n, C, H, W] → [n, DRAWS, C, h, w]."""
-    several = Pipeline(pipeline.transforms, DRAWS)
-    return several.apply(images, several.draw(len(images), tuple(images.shape[1:]), rng))
-
-
 def _beside(arrays: dict[str, Array], images: Images) -> Figure:
     """Each image and its views in a row; views of another size are scaled to the image's."""
     tiles, titles = [arrays["images"][:, None]], ["image"]
     for key in ("views", "local_views"):
         if key in arrays:
-            views = torch.from_numpy(arrays[key])
-            sized = interpolate(views.flatten(0, 1), size=images.shape[1:]).unflatten(0, views.shape[:2])
-            tiles.append(sized.numpy())
-            height, width = views.shape[-2:]
+            tiles.append(resized(arrays[key], images.shape))
+            height, width = arrays[key].shape[-2:]
             other = "" if (height, width) == images.shape[1:] else f"\n{width}×{height}"
             titles += [f"views{other}", *[""] * (DRAWS - 1)]
-    return grid(list(np.concatenate(tiles, 1)), _names(images), titles)
-
-
-def _names(images: Images) -> list[str]:
-    """The class of each image."""
-    if images.labels is None:
-        return []
-    return [short(images.classes[label]) if label >= 0 else "" for label in images.labels.tolist()]
+    return grid(list(np.concatenate(tiles, 1)), list(map(short, class_names(images))), titles)
 
 
 def _by_class(images: Images) -> Figure:

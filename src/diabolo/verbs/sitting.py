@@ -32,10 +32,11 @@ from diabolo.tables import SCHEDULES
 from diabolo.training import checkpoints
 from diabolo.training.loop import Event, Feed, prepare, train
 from diabolo.training.untrained import estimate_statistics
+from diabolo.training.validation import validation_loss
 from diabolo.verbs.console import Bar, Show, in_two_units
 
 Watch = Callable[[Mapping[str, Any]], None]
-CURVE_POINTS = 20  # of the live kNN and rank, unless the recipe says how often
+CURVE_POINTS = 20  # of the live curve, unless the recipe says how often
 WORTH_A_WORD = 0.1  # share of the images that an epoch leaves out
 FITTED, FEWEST = 2_000, 128  # images that batch norm is fitted to for the first ones; of large ones at least
 
@@ -94,7 +95,7 @@ def train_run(run: Run, splits: Splits, fabric: Fabric, show: Show, watch: Watch
         saved_at = time.perf_counter()
         fresh = position.step < steps and not run.metrics
         if fabric.is_global_zero and fresh and recipe.evaluation.live != 0:
-            enter({"kind": "curve", "step": 0, "epoch": 0, **point(run, method, splits)})
+            enter({"kind": "curve", "step": 0, "epoch": 0, **point(run, method, splits, 0.0)})
         for event in events:
             bar.step(event)
             stop = agreed(interrupted, event)
@@ -130,11 +131,16 @@ def rows(run: Run, method: Method, splits: Splits, event: Event) -> Iterator[dic
     live, epochs = run.recipe.evaluation.live, run.recipe.training.epochs
     every = math.ceil(epochs / CURVE_POINTS) if live is None else live
     if event.epoch is not None and every and (event.epoch % every == 0 or event.epoch == epochs):
-        yield {"kind": "curve", "step": event.step, "epoch": event.epoch, **point(run, method, splits)}
+        found = point(run, method, splits, event.epoch / epochs)
+        yield {"kind": "curve", "step": event.step, "epoch": event.epoch, **found}
 
 
-def point(run: Run, method: Method, splits: Splits) -> dict[str, float]:
-    """A point of the live curve, in the recipe's space; batch norm that lags is fitted to a sample first."""
+def point(run: Run, method: Method, splits: Splits, progress: float) -> dict[str, float]:
+    """A point of the live curve: of the representation in the recipe's space, and the loss on validation.
+
+    Batch norm that lags is fitted to a sample first. progress: the share of training done.
+    """
+    loss = validation_loss(method, run.recipe, run.pipelines(), splits, progress)
     if not norm.settled(method):
         method = copy.deepcopy(method)
         count = max(FEWEST, fewer(FITTED, splits.train.shape))
@@ -142,7 +148,7 @@ def point(run: Run, method: Method, splits: Splits) -> dict[str, float]:
         with alone():
             estimate_statistics(method, splits.train.take(few))
     represent = partial(method.eval().represent, space=run.recipe.evaluation.space)
-    return quick(represent, splits, next(method.parameters()).device)
+    return quick(represent, splits, next(method.parameters()).device) | loss
 
 
 def together(event: Event) -> bool:

@@ -55,6 +55,11 @@ class Pipeline:
             shape = view.shape(shape)
         return drawn
 
+    def several(self, x: Tensor, count: int, rng: torch.Generator) -> Tensor:
+        """`count` views of each example, to look at: [n, *shape] → [n, count, *shape of the views]."""
+        pipeline = Pipeline(self.transforms, count)
+        return pipeline.apply(x, pipeline.draw(len(x), tuple(x.shape[1:]), rng))
+
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of a view of an example of `shape`."""
         for view in self.transforms:
