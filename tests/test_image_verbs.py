@@ -287,7 +287,7 @@ def test_of_several_files_those_that_cannot_be_read_are_skipped(ae, splits, tmp_
     assert found["names"].tolist() == [str(whole)]
     assert "skipped: broken.png: unreadable image (cannot identify image file)\n" in capsys.readouterr().err
     for files in ([broken], [broken, broken]):
-        with pytest.raises(UserError, match="unreadable|none of the files"):
+        with pytest.raises(UserError, match=r"unreadable|none of the files"):
             diabolo.predict(ae, files, out=tmp_path, quiet=True)
 
 
