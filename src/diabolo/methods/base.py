@@ -98,15 +98,21 @@ class Method(nn.Module):
 
 
 def groups_of(
-    parameters: Iterable[nn.Parameter], weight_decay: float, **options: Any
+    parameters: Iterable[nn.Parameter],
+    weight_decay: float,
+    undecayed: Iterable[nn.Parameter] = (),
+    **options: Any,
 ) -> list[dict[str, Any]]:
     """Groups for the optimiser: matrices apart from vectors, which never decay, or all in one without decay.
 
-    options: of all, such as fixed_lr=True.
+    undecayed: matrices that do not decay either. options: of all, such as fixed_lr=True.
     """
+    spared = {id(p) for p in undecayed}
     trained = [p for p in parameters if p.requires_grad]
     matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
-    groups = [(matrices, weight_decay), (vectors, 0.0)] if weight_decay else [(matrices + vectors, 0.0)]
+    decayed = [p for p in matrices if id(p) not in spared]
+    others = [p for p in matrices if id(p) in spared] + vectors
+    groups = [(decayed, weight_decay), (others, 0.0)] if weight_decay else [(decayed + others, 0.0)]
     return [{"params": params, "weight_decay": decay, **options} for params, decay in groups]
 
 

@@ -3,7 +3,7 @@
 from copy import deepcopy
 from itertools import chain
 from math import cos, pi
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from diabolo.distributed import mean_over_processes
 from diabolo.losses import self_distillation
-from diabolo.methods.base import Method, Needs, Terms
+from diabolo.methods.base import Method, Needs, Terms, groups_of
+from diabolo.methods.prototypes import Prototypes
 from diabolo.networks.backbone import Backbone
-from diabolo.networks.heads import Prototypes
 from diabolo.views.pipeline import Batch
 
 Temperature = Annotated[float, Gt(0)]
@@ -64,7 +64,7 @@ class DINO(Method):
             *_layer(hidden, hidden, batch_norm),
             nn.Linear(hidden, width),
         )
-        self.prototypes = Prototypes(width, prototypes)  # weight-normed, of unit gains
+        self.prototypes = Prototypes(width, prototypes)
         self.teacher = deepcopy(nn.Sequential(*self.student())).requires_grad_(False)
         self.centre: Tensor
         self.register_buffer("centre", torch.zeros(prototypes))
@@ -87,6 +87,10 @@ class DINO(Method):
 
     def embed(self, h: Tensor) -> Tensor:
         return self.projector(h)
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Prototypes do not decay, so that frozen ones stay as they are."""
+        return groups_of(self.parameters(), weight_decay, self.prototypes.parameters())
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
