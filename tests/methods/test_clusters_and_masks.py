@@ -47,11 +47,11 @@ def gradient(method: nn.Module, examples: Batch, parameter: Tensor) -> Tensor:
     return found
 
 
-@pytest.mark.parametrize("name", ["swav", "dino", "deepcluster"])
+@pytest.mark.parametrize("name", ["swav", "dino", "deepcluster", "lejepa"])
 def test_local_views_join_the_others(name: str) -> None:
     method, views, local = build(name, SMALL_RESNET), images(6, 2, 1, 8, 8), images(6, 3, 1, 4, 4, seed=1)
     z = method.embed_views([views, local])
-    assert z.shape == (6, 5, 8)
+    assert z.shape[:2] == (6, 5)
     apart = [method.embed(method.encoder(x.flatten(0, 1))).unflatten(0, x.shape[:2]) for x in (views, local)]
     torch.testing.assert_close(z, torch.cat(apart, 1))
     total = method(batch(views, local)).total
