@@ -25,7 +25,7 @@ class Needs:
     """What a method asks of the batch and of the loop."""
 
     views: tuple[int, int | None] = (1, None)  # fewest and most views of an example
-    batch: int = 1  # fewest examples: 2 where the loss is about how they lie to one another
+    batch: int = 1  # fewest examples: 2 where the loss, or batch norm in a head, measures each by the others
     local_views: bool | None = False  # smaller crops beside the global ones; None: if the recipe gives them
     labels: bool = False
     features: bool = False  # `before_epoch` wants the representation of the whole training split

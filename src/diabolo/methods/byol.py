@@ -23,7 +23,7 @@ class BYOL(Method):
     h → hidden → width and the predictor width → hidden → width. predictor: without it, embeddings collapse.
     """
 
-    needs = Needs(views=(2, 2))
+    needs = Needs(views=(2, 2), batch=2)
     spaces = ("h", "z", "map")
     unit = "length"
 

@@ -35,7 +35,7 @@ class DINO(Method):
     prototypes: K; 65,536 in the paper, for a thousand classes.
     """
 
-    needs = Needs(views=(2, None), local_views=None)
+    needs = Needs(views=(2, None), batch=2, local_views=None)
     spaces = ("h", "z", "map")
     unit = "length"
 

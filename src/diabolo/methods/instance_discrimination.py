@@ -27,7 +27,7 @@ class InstanceDiscrimination(Method):
     which all stored embeddings point one way.
     """
 
-    needs = Needs(views=(1, 1))
+    needs = Needs(views=(1, 1), batch=2)
     spaces = ("h", "z", "map")
     unit = "length"
 

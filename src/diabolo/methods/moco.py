@@ -27,7 +27,7 @@ class MoCo(Method):
     statistics do not give away which key belongs to a query (§3.3); it must divide each process's batch.
     """
 
-    needs = Needs(views=(2, 2), synchronise=False)
+    needs = Needs(views=(2, 2), batch=2, synchronise=False)
     spaces = ("h", "z", "map")
     unit = "length"
 

@@ -21,7 +21,7 @@ class SimSiam(Method):
     predictor width → hidden → width. stop_gradient: without it, embeddings collapse.
     """
 
-    needs = Needs(views=(2, 2))
+    needs = Needs(views=(2, 2), batch=2)
     spaces = ("h", "z", "map")
     unit = "length"
 
