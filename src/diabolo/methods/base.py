@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -83,6 +83,10 @@ class Method(nn.Module):
         z = [self.embed(self.encoder(v.flatten(0, 1))).unflatten(0, v.shape[:2]) for v in views]
         return torch.cat(z, 1)
 
+    def embed_apart(self, views: Tensor) -> Tensor:
+        """The space "z" of views [B, J, *shape], each of them passed alone: [B, J, D]."""
+        return each_view(lambda x: self.embed(self.encoder(x)), views)
+
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """What the optimiser gets: biases, norms and other vectors are not decayed."""
         return groups_of(self.parameters(), weight_decay)
@@ -95,6 +99,11 @@ class Method(nn.Module):
 
         They are the default representation, in evaluation mode. The loop seeds the global generator for it.
         """
+
+
+def each_view(function: Callable[[Tensor], Tensor], views: Tensor) -> Tensor:
+    """A function of each view alone, so that each has batch statistics of its own: [B, J, …] → [B, J, …]."""
+    return torch.stack([function(x) for x in views.unbind(1)], 1)
 
 
 def groups_of(

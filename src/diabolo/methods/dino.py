@@ -1,8 +1,5 @@
 """DINO: self-distillation with no labels (Caron et al. 2021)."""
 
-from copy import deepcopy
-from itertools import chain
-from math import cos, pi
 from typing import Annotated, Any
 
 import torch
@@ -12,6 +9,7 @@ from torch import Tensor, nn
 from diabolo.distributed import mean_over_processes
 from diabolo.losses import self_distillation
 from diabolo.methods.base import Method, Needs, Terms, groups_of
+from diabolo.methods.momentum import cosine_momentum, follow, slow_copy
 from diabolo.methods.prototypes import Prototypes
 from diabolo.networks.backbone import Backbone
 from diabolo.views.pipeline import Batch
@@ -65,7 +63,7 @@ class DINO(Method):
             nn.Linear(hidden, width),
         )
         self.prototypes = Prototypes(width, prototypes)
-        self.teacher = deepcopy(nn.Sequential(*self.student())).requires_grad_(False)
+        self.teacher = slow_copy(self.student())
         self.centre: Tensor
         self.register_buffer("centre", torch.zeros(prototypes))
         self.fresh: list[Tensor] = []  # mean outputs of the teacher in this step
@@ -95,9 +93,7 @@ class DINO(Method):
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """Move the teacher towards the student, and the centre towards the teacher's newest outputs."""
-        momentum = 1 - (1 - self.momentum) * (1 + cos(pi * progress)) / 2
-        fast = chain.from_iterable(module.parameters() for module in self.student())
-        torch._foreach_lerp_(list(self.teacher.parameters()), list(fast), 1 - momentum)
+        follow(self.teacher, self.student(), cosine_momentum(progress, self.momentum))
         self.centre.lerp_(mean_over_processes(torch.stack(self.fresh).mean(0)), 1 - self.centring)
         self.fresh.clear()
 
