@@ -310,6 +310,12 @@ def test_rows_hold_the_mean_of_the_steps_since_the_last() -> None:
     assert meter.unlogged(3) == []
 
 
+def test_losses_leave_their_device_as_they_are(single_precision: None) -> None:
+    meter = Meter(["loss"], [[1.0]])
+    meter.add([Terms(torch.tensor(2.0), {})])
+    assert meter.flush(2) == {"loss": 1.5}
+
+
 def test_the_first_value_that_is_not_finite_is_named_with_its_step() -> None:
     meter = Meter()
     for value in (1.0, torch.inf, torch.nan):
