@@ -23,6 +23,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse what a device without float64 would: numbers that have it before they are on the host."""
+    fetch = torch.Tensor.cpu
+
+    def cpu(x: torch.Tensor) -> torch.Tensor:
+        assert x.dtype != torch.float64
+        return fetch(x)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)  # what is tested is small: more threads only wait for each other
     config.addinivalue_line("markers", "data(name): needs a data set under DIABOLO_DATA")

@@ -69,7 +69,7 @@ def cosine(u: Tensor, v: Tensor) -> float:
     return float(u @ v / (u.norm() * v.norm()))
 
 
-def literal_lejepa(z: Tensor, directions: Tensor) -> dict[str, float]:
+def literal_lejepa(z: Tensor, directions: Tensor, G: int) -> dict[str, float]:
     B, J, D = z.shape
     knots = [3 * k / 16 for k in range(17)]
 
@@ -84,7 +84,7 @@ def literal_lejepa(z: Tensor, directions: Tensor) -> dict[str, float]:
             both_sides = [-t for t in reversed(knots[1:])] + knots
             heights = [integrand(t, projected) for t in both_sides]
             statistics.append(B * sum((x + y) / 2 * 3 / 16 for x, y in pairwise(heights)))
-    centre = [[mean([float(z[b, j, i]) for j in range(J)]) for i in range(D)] for b in range(B)]
+    centre = [[mean([float(z[b, j, i]) for j in range(G)]) for i in range(D)] for b in range(B)]
     squares = [float(z[b, j, i] - centre[b][i]) ** 2 for b in range(B) for j in range(J) for i in range(D)]
     return {"prediction": mean(squares), "sigreg": mean(statistics)}
 
@@ -105,11 +105,12 @@ def test_barlow_twins_is_the_paper_s(B: int, D: int, scale: float) -> None:
     assert terms == pytest.approx(literal_barlow_twins(z), rel=1e-9)
 
 
-@given(st.integers(1, 5), st.integers(2, 4), st.integers(1, 4), st.floats(0.05, 3.0))
-def test_lejepa_is_the_paper_s(B: int, J: int, D: int, scale: float) -> None:
-    z, directions = scale * normal(B, J, D), 7 * normal(D, 3, seed=1)
-    terms = {k: v.item() for k, v in lejepa(z, directions)._asdict().items()}
-    assert terms == pytest.approx(literal_lejepa(z, directions), rel=1e-9)
+@given(st.integers(1, 5), st.integers(2, 4), st.integers(0, 2), st.integers(1, 4), st.floats(0.05, 3.0))
+def test_lejepa_is_the_paper_s(B: int, G: int, local: int, D: int, scale: float) -> None:
+    z, directions = scale * normal(B, G + local, D), 7 * normal(D, 3, seed=1)
+    found = lejepa(z, directions, G) if local else lejepa(z, directions)
+    terms = {k: v.item() for k, v in found._asdict().items()}
+    assert terms == pytest.approx(literal_lejepa(z, directions, G), rel=1e-9)
 
 
 @given(st.integers(1, 5), st.integers(2, 6))

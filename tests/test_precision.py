@@ -29,6 +29,20 @@ def test_denormals_are_flushed_inside_and_back_outside() -> None:
     assert kept()
 
 
+def test_what_encloses_them_goes_on_as_it_was() -> None:
+    with flushed_denormals():
+        with flushed_denormals():
+            assert not kept()
+        assert not kept()
+    assert kept()
+    torch.set_flush_denormal(True)  # by the user
+    with flushed_denormals():
+        pass
+    flushed = not kept()
+    torch.set_flush_denormal(False)
+    assert flushed
+
+
 def test_a_training_leaves_the_processor_as_it_was(tmp_path: Path) -> None:
     fit("digits", "ae", epochs=1, out=tmp_path / "run", evaluate=False, quiet=True)
     assert kept()

@@ -114,8 +114,12 @@ def test_a_method_refuses_a_number_of_views_it_cannot_use() -> None:
         compose([MNIST, {"method": "simclr"}], ["views.count=1"])
 
 
-@pytest.mark.parametrize("method", ["simclr", "vicreg", "barlow-twins", "lejepa", "swav"])
-def test_a_loss_that_compares_examples_is_not_given_one_alone(method: str) -> None:
+COMPARING = ("simclr", "vicreg", "barlow-twins", "lejepa", "swav")  # by their losses
+NORMALISING = ("byol", "simsiam", "moco", "dino", "deepcluster", "instance-discrimination")  # in their heads
+
+
+@pytest.mark.parametrize("method", COMPARING + NORMALISING)
+def test_what_compares_examples_is_not_given_one_alone(method: str) -> None:
     layer = {"data": {"name": "digits"}, "method": method}
     with pytest.raises(UserError, match=r"^training\.batch_size: .* takes at least 2, got 1$"):
         compose([layer], {"training.batch_size": 1})
@@ -124,7 +128,7 @@ def test_a_loss_that_compares_examples_is_not_given_one_alone(method: str) -> No
 
 def test_local_views_are_refused_optional_or_required(monkeypatch: pytest.MonkeyPatch) -> None:
     crops = {"local_views.count": 6, "local_views.transforms": [{"name": "random-resized-crop", "size": 4}]}
-    for method in ("swav", "dino", "deepcluster"):
+    for method in ("swav", "dino", "deepcluster", "lejepa"):
         assert compose([MNIST, {"method": method}]).local_views is None
         recipe = complete_for(compose([MNIST, {"method": method}], crops), (3, 8, 8))
         assert recipe.local_views is not None

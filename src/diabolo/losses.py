@@ -110,23 +110,25 @@ class LeJEPATerms(NamedTuple):
 
 
 @full_precision
-def lejepa(z: Tensor, directions: Tensor) -> LeJEPATerms:
+def lejepa(z: Tensor, directions: Tensor, centred_on: int | None = None) -> LeJEPATerms:
     """The terms of LeJEPA (Balestriero & LeCun 2025, algorithms 1 and 2).
 
-        prediction = mean over b, j, i of (z[b,j,i] − mean_j z[b,j,i])²
+        prediction = mean over b, j, i of (z[b,j,i] − mean_{g ≤ G} z[b,g,i])²
         sigreg     = mean over j and directions a of B ∫ |φ(t) − e^{−t²/2}|² e^{−t²/2} dt from −3 to 3,
                      with φ(t) = mean_b exp(i t a·z[b,j])
 
-    z: embeddings [B, J, D]. directions: [D, K], of any length but zero. SIGReg compares each view's batch
-    with a standard normal distribution by the statistic of Epps & Pulley along each direction. The integral
-    is by the trapezoid rule on 17 knots from 0 to 3, doubled since it is even, as in the public code.
+    z: embeddings [B, J, D]. directions: [D, K], of any length but zero. centred_on: G, the first views, which
+    are global; by default all are. SIGReg compares each view's batch with a standard normal distribution by
+    the statistic of Epps & Pulley along each direction. The integral is by the trapezoid rule on 17 knots
+    from 0 to 3, doubled since it is even, as in the public code.
     """
     t = torch.linspace(0, 3, 17, dtype=z.dtype, device=z.device)
     normal = (-t.square() / 2).exp()
     angle = (z @ F.normalize(directions, dim=0))[..., None] * t  # [B, J, K, 17]
     distance = (angle.cos().mean(0) - normal).square() + angle.sin().mean(0).square()
     statistic = 2 * len(z) * torch.trapezoid(distance * normal, t)  # [J, K]
-    return LeJEPATerms((z - z.mean(1, keepdim=True)).square().mean(), statistic.mean())
+    centre = z[:, :centred_on].mean(1, keepdim=True)
+    return LeJEPATerms((z - centre).square().mean(), statistic.mean())
 
 
 def _off_diagonal(matrices: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Where reduced precision ends: statistics and losses are computed in float32 or better."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
@@ -44,10 +45,11 @@ def flushed_denormals() -> Iterator[None]:
     """Take denormal numbers for zero on the CPU, which is several times slower on them.
 
     Adam's moments of dead units decay to such numbers. Threads inherit the setting from the one that starts
-    them, so this encloses all work of a training, from its beginning.
+    them, so this encloses all work of a training, from its beginning. After it the setting is what it was.
     """
+    before = sys.float_info.min / 2 == 0  # PyTorch sets it, for all arithmetic, and does not tell it
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(before)

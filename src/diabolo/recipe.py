@@ -193,8 +193,8 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
         )
     if recipe.training.batch_size < needs.batch:
         raise UserError(
-            f"training.batch_size: method '{recipe.method['name']}' compares the examples of a batch: "
-            f"it takes at least {needs.batch}, got {recipe.training.batch_size}"
+            f"training.batch_size: method '{recipe.method['name']}' measures the examples of a batch by "
+            f"one another: it takes at least {needs.batch}, got {recipe.training.batch_size}"
         )
     if recipe.training.compile == "graphs" and recipe.training.accumulate > 1:
         raise UserError(

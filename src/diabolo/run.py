@@ -274,8 +274,10 @@ def _taken(folder: Path) -> TakenError:
 
 
 def default_device() -> torch.device:
-    """The first GPU, if there is one that CUDA can use, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The first GPU, if there is one that CUDA or Metal can use, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def environment() -> dict[str, Any]:

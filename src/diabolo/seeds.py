@@ -1,5 +1,7 @@
 """Seeds: a random choice follows from what it is for, never from how many were made before it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 
 import torch
@@ -28,3 +30,12 @@ def seed_device(device: torch.device, *parts: int | str) -> None:
         torch.cuda.manual_seed(seed_for(*parts))
     elif device.type == "mps":
         torch.mps.manual_seed(seed_for(*parts))
+
+
+@contextmanager
+def seeded(device: torch.device | str, *parts: int | str) -> Iterator[None]:
+    """Seed the global generators as `seed_device` does, and put them back: the user draws from them too."""
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        seed_device(device, *parts)
+        yield

@@ -313,7 +313,14 @@ PROBES = Table(
         "adam-linear": Entry(
             "diabolo.evaluation.probes:MLP",
             "A linear layer by Adam (SimVAE's protocol)",
-            {"hidden": [], "lr": 3e-4, "batch_size": 128, "epochs": 200, "select": "last"},
+            {
+                "hidden": [],
+                "lr": 3e-4,
+                "batch_size": 128,
+                "epochs": 200,
+                "select": "last",
+                "standardise": False,
+            },
         ),
         "gmm": Entry("diabolo.evaluation.clustering:GMM", "Gaussian mixture, fitted without labels"),
         "kmeans": Entry("diabolo.evaluation.clustering:KMeans", "k-means, fitted without labels"),
@@ -331,6 +338,7 @@ PROBES = Table(
                 "lr": 0.1,
                 "cosine": True,
                 "batch_size": 256,
+                "lr_batch": 256,
                 "epochs": 90,
             },
         ),

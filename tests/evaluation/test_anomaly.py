@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from diabolo.data.images import Splits
 from diabolo.errors import UserError
-from diabolo.evaluation.anomaly import Anomaly
+from diabolo.evaluation.anomaly import Anomaly, negative_log_prob
 from diabolo.evaluation.measures import Subject
 from tests.evaluation.subjects import Coded, autoencoder
 
@@ -39,6 +40,11 @@ def test_a_density_is_scored_by_it(digits):
     found = Anomaly(samples=2, neighbours=1)(subject)
     assert all(0 <= found[name] <= 1 for name in ("reconstruction", "nll", "knn"))
     assert "missing" not in found
+
+
+def test_a_device_without_float64_can_score_densities(digits, single_precision):
+    scores = negative_log_prob(autoencoder("vae", digits), digits.test.take(torch.arange(9)), samples=2)
+    assert scores.dtype == np.float64
 
 
 def test_what_cannot_be_told_apart_is_refused(digits):

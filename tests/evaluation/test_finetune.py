@@ -142,6 +142,17 @@ def test_only_training_sees_views_and_other_ones_each_time(digits):
     assert not torch.equal(view.numbers, last)
 
 
+def test_its_rate_is_for_a_batch_and_follows_another(digits):
+    probe = {"name": "crop-linear", "epochs": 1, "views": None, "batch_size": 64}
+    scaled, by_hand = (
+        PROBES.build(PROBES.complete(probe | more, "probe"))(Narrow().eval(), None, digits, 0)
+        for more in ({}, {"lr": 0.025, "lr_batch": None})
+    )
+    assert scaled.predictions.tolist() == by_hand.predictions.tolist()
+    assert PROBES.build(PROBES.complete("crop-linear", "probe")).lr_scale == 1
+    assert Finetune(batch_size=32).lr_scale == 1
+
+
 def test_the_linear_layer_on_crops_learns_what_holds_for_crops(digits):
     spec = PROBES.complete({"name": "crop-linear", "epochs": 40, "lr": 0.5}, "probe")
     assert [view["name"] for view in spec["views"]] == ["random-resized-crop", "horizontal-flip"]

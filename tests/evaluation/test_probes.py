@@ -254,6 +254,8 @@ def test_a_diverging_head_is_an_error():
 def test_a_recipe_can_set_every_setting():
     spec = PROBES.complete({"name": "mlp", "hidden": [64, 32], "select": "last"}, "probes")
     assert (PROBES.build(spec).hidden, spec["batch_size"]) == ((64, 32), 256)
+    with_name = PROBES.complete("adam-linear", "probes")
+    assert not PROBES.build(with_name).standardise  # as its paper
     with pytest.raises(UserError, match=r"knn\.metric"):
         complete(KNN, {"metric": "manhattan"}, "knn")
 

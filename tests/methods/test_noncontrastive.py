@@ -51,6 +51,15 @@ def test_lejepa_draws_other_directions_at_each_step() -> None:
     assert method(batch).parts["sigreg"].item() == first != second
 
 
+def test_lejepa_draws_local_views_to_the_mean_of_the_global_ones() -> None:
+    method, batch = method_and_batch("lejepa", "encoder.batch_norm=false")
+    local = batch.views[0].flip(0)[:, :1]
+    z = method.embed_views([batch.views[0], local]).detach()
+    crops = Batch([*batch.views, local], [], batch.clean, batch.index, None, batch.progress)
+    expected = (z - z[:, :2].mean(1, keepdim=True)).square().mean()
+    torch.testing.assert_close(method(crops).parts["prediction"].detach(), expected)
+
+
 def weights(module: torch.nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten() for p in module.parameters()])
 

@@ -225,8 +225,10 @@ def test_biases_and_norms_are_not_decayed(name: str) -> None:
     recipe = digits_recipe(name)
     method = build_method(recipe, digits(recipe)[1])
     groups = method.parameter_groups(0.1)
+    prototypes = {id(p) for p in getattr(method, "prototypes", nn.Identity()).parameters()}
     for group in groups:
-        assert {p.ndim > 1 for p in group["params"]} <= {group["weight_decay"] == 0.1}
+        decays = {p.ndim > 1 and id(p) not in prototypes for p in group["params"]}
+        assert decays <= {group["weight_decay"] == 0.1}
         assert group["weight_decay"] in (0, 0.1)
     grouped = [p for group in groups for p in group["params"]]
     expected = [p for p in method.parameters() if p.requires_grad]
@@ -306,6 +308,12 @@ def test_rows_hold_the_mean_of_the_steps_since_the_last() -> None:
     assert meter.unlogged(3) == [[1.0, 10.0], [2.0, 20.0], [6.0, 60.0]]
     assert meter.flush(3) == {"loss": 3.0, "part": 30.0}
     assert meter.unlogged(3) == []
+
+
+def test_losses_leave_their_device_as_they_are(single_precision: None) -> None:
+    meter = Meter(["loss"], [[1.0]])
+    meter.add([Terms(torch.tensor(2.0), {})])
+    assert meter.flush(2) == {"loss": 1.5}
 
 
 def test_the_first_value_that_is_not_finite_is_named_with_its_step() -> None:

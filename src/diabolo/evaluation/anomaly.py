@@ -17,7 +17,7 @@ from diabolo.evaluation.features import extract
 from diabolo.evaluation.measures import Measure, Subject
 from diabolo.generation import Array, Coder, Density, batches, density, device_of, reconstruction_errors
 from diabolo.methods.base import Method
-from diabolo.seeds import seed_for
+from diabolo.seeds import seeded
 
 
 def anomaly_scores(
@@ -59,11 +59,10 @@ def negative_log_prob(
     change: what is done to a batch of examples [n, *shape] before it is scored.
     """
     device = device_of(method)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed_for("log p", seed))
+    with seeded(device, "log p", seed):
         examples = (change(torch.from_numpy(x)).to(device) for x in batches(images))
         bounds = [method.log_prob(x, samples) for x in examples]
-    return -torch.cat(bounds).double().cpu().numpy()
+    return -torch.cat(bounds).cpu().double().numpy()
 
 
 def neighbour_distance(known: Array, new: Array, k: int) -> Array:

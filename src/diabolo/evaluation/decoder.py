@@ -22,7 +22,7 @@ from diabolo.files import read_tensors, write_tensors
 from diabolo.generation import Coder, device_of
 from diabolo.methods.base import Method
 from diabolo.precision import in_precision
-from diabolo.seeds import generator, seed_for
+from diabolo.seeds import generator, seeded
 from diabolo.tables import DECODERS
 
 EPOCHS, BATCH_SIZE, LR = 20, 128, 1e-3
@@ -75,8 +75,7 @@ def with_decoder(
     device = device_of(method)
     with torch.inference_mode():
         width = method.represent(torch.zeros(1, *shape, device=device), space).shape[1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for("decoder", seed))
+    with seeded("cpu", "decoder", seed):
         decoder = DECODERS.build(spec, latent=width, shape=shape)
     decoder.to(memory_format=torch.channels_last)
     return Decoded(method, space, decoder, width).to(device).eval()

@@ -25,7 +25,7 @@ from diabolo.evaluation.probes import (
 )
 from diabolo.methods.base import Method
 from diabolo.networks import norm
-from diabolo.seeds import generator, seed_for
+from diabolo.seeds import generator, seeded
 from diabolo.tables import VIEWS
 from diabolo.training.schedules import Constant, Cosine
 from diabolo.views.base import View
@@ -39,7 +39,8 @@ class Finetune:
     flips as `views` is SimCLR's fine-tuning (Chen et al. 2020, B.8: batches of 256, lr 0.05 · batch size /
     256). With `frozen` the encoder stays as it is, in evaluation mode: "crop-linear" is AAVAE's linear layer
     (§4; lr 0.1 · batch size / 256). Validation and test are read on whole images.
-    `lr` may be several rates: the one that is best on validation is kept.
+    `lr` may be several rates: the one that is best on validation is kept. lr_batch: the batch that they are
+    for: another one scales them.
     """
 
     needs: ClassVar[Needs] = "method"
@@ -55,6 +56,7 @@ class Finetune:
         weight_decay: Annotated[float, Ge(0)] = 0.0,
         cosine: bool = False,
         batch_size: Annotated[int, Gt(1)] = 128,
+        lr_batch: Positive | None = None,
         views: list[Annotated[View, VIEWS]] | None = None,
         frozen: bool = False,
         select: Select = "last",
@@ -63,6 +65,7 @@ class Finetune:
         self.optimiser = partial(OPTIMISERS[optimiser], weight_decay=weight_decay)
         self.schedule = Cosine() if cosine else Constant()
         self.lr, self.batch_size, self.select = lr, batch_size, select
+        self.lr_scale = batch_size / (lr_batch or batch_size)
         self.views, self.frozen = views, frozen
 
     def __call__(
@@ -85,8 +88,8 @@ class Finetune:
         if self.frozen:
             validation, test = (_represented(part, method, space) for part in (validation, test))
 
+        @seeded(device, "finetune", seed)  # the whole training: the copy may draw noise of its own
         def fit(lr: float) -> tuple[nn.Module, Chosen]:
-            torch.manual_seed(seed_for("finetune", seed))
             encoder = method if self.frozen else _copied(method, device)
             width = _width(encoder, space, train, learns=not self.frozen)
             head = heads.classifier(width, self.hidden, classes, batch_norm=self.batch_norm).to(device)
@@ -97,7 +100,7 @@ class Finetune:
                 _represented(seen, encoder, space) if self.frozen else seen,
                 validation,
                 epochs=self.epochs,
-                lr=lr,
+                lr=lr * self.lr_scale,
                 batch_size=self.batch_size,
                 select=self.select,
                 seed=seed,
@@ -105,10 +108,7 @@ class Finetune:
                 schedule=self.schedule,
             )
 
-        # The copy may draw noise of its own, so the whole training runs on a seeded, forked generator.
-        cuda = [device] if torch.device(device).type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
-            model, chosen = heads.best_of(self.lr, fit)
+        model, chosen = heads.best_of(self.lr, fit)
         return outcome(heads.predict(model, test), test.labels.cpu().numpy(), chosen)
 
 

@@ -26,7 +26,7 @@ from diabolo.files import cache_folder, read_tensors, write_tensors
 from diabolo.generation import Array, Coder, Gaussian, codes, decode, device_of, per_class
 from diabolo.networks.timm import TIMM, TimmFeatures
 from diabolo.revision import REVISION
-from diabolo.seeds import generator, seed_for
+from diabolo.seeds import generator, seeded
 from diabolo.tables import ENCODERS
 
 CLASSIFIER = "classifier"
@@ -65,8 +65,7 @@ def extractor_for(splits: Splits, device: torch.device) -> Extractor:
     """
     train, validation, test = (_labelled(part, device) for part in probe_images(splits))
     shape, classes = splits.train.shape, int(train.labels.max()) + 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for("extractor"))
+    with seeded("cpu", "extractor"):
         encoder = ENCODERS.build(ENCODERS.complete(NETWORK, "extractor"), shape=shape)
         model = nn.Sequential(encoder, heads.classifier(128, (), classes, batch_norm=False)).to(device)
     settings: Any = {"epochs": EPOCHS, "lr": LR, "batch_size": BATCH_SIZE, "select": "best", "seed": 0}

@@ -23,7 +23,7 @@ from diabolo.evaluation import heads
 from diabolo.evaluation.features import Features, Part, sample, standards
 from diabolo.evaluation.heads import Chosen, Labelled, Rates, Select
 from diabolo.evaluation.neighbours import Metric, nearest
-from diabolo.seeds import seed_for
+from diabolo.seeds import seeded
 from diabolo.training.optimisers import adam, sgd
 from diabolo.training.schedules import Constant, Cosine
 
@@ -130,9 +130,9 @@ class MLP:
     Goncharov & Soboleva's; with `hidden=["width"]`, as wide as the representation, SimVAE's. Without `epochs`
     it takes 20, or on small data as many as 2,000 steps need. With `hidden=[]` it is a linear layer:
     "adam-linear" is SimVAE's (A.7.5; the rate is its code's), "sgd-linear" AAVAE's (§4), whose rate of
-    0.1 · batch size / 256 falls along a cosine. Both papers take features as they are (`standardise=False`);
-    AAVAE trains on crops, this on cached features of whole images; "crop-linear" does as AAVAE. `lr` may be
-    several rates: the one that is best on validation is kept.
+    0.1 · batch size / 256 falls along a cosine. Both papers take features as they are (`standardise=False`),
+    and so does "adam-linear". AAVAE trains on crops, this on cached features of whole images; "crop-linear"
+    does as AAVAE. `lr` may be several rates: the one that is best on validation is kept.
     """
 
     needs: ClassVar[Needs] = "features"
@@ -168,8 +168,7 @@ class MLP:
     ) -> tuple[nn.Module, Chosen]:
         width = train.values.shape[1]
         hidden = [width if units == "width" else units for units in self.hidden]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for("mlp", seed))
+        with seeded("cpu", "mlp", seed):
             model = heads.classifier(width, hidden, classes, batch_norm=self.batch_norm)
         chosen = heads.train(
             model,

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
@@ -35,8 +34,7 @@ class BarlowTwins(Method):
         self.projector = mlp_head(encoder.width, width, width, width, bias=False)
 
     def forward(self, batch: Batch) -> Terms:
-        views = batch.views[0].unbind(1)  # [B, C, H, W] each; each has batch statistics of its own
-        z = torch.stack([self.embed(self.encoder(x)) for x in views], 1)  # [B, 2, D]
+        z = self.embed_apart(batch.views[0])  # [B, 2, D]
         terms = barlow_twins(gather(z))
         return Terms(terms.invariance + self.redundancy * terms.redundancy_reduction, terms._asdict())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
@@ -26,7 +26,7 @@ class Needs:
     """What a method asks of the batch and of the loop."""
 
     views: tuple[int, int | None] = (1, None)  # fewest and most views of an example
-    batch: int = 1  # fewest examples: 2 where the loss is about how they lie to one another
+    batch: int = 1  # fewest examples: 2 where the loss, or batch norm in a head, measures each by the others
     local_views: bool | None = False  # smaller crops beside the global ones; None: if the recipe gives them
     labels: bool = False
     features: bool = False  # `before_epoch` wants the representation of the whole training split
@@ -90,6 +90,10 @@ class Method(nn.Module):
         z = [self.embed(self.encoder(v.flatten(0, 1))).unflatten(0, v.shape[:2]) for v in views]
         return torch.cat(z, 1)
 
+    def embed_apart(self, views: Tensor) -> Tensor:
+        """The space "z" of views [B, J, *shape], each of them passed alone: [B, J, D]."""
+        return each_view(lambda x: self.embed(self.encoder(x)), views)
+
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """What the optimiser gets: biases, norms and other vectors are not decayed."""
         return groups_of(self.parameters(), weight_decay)
@@ -104,16 +108,27 @@ class Method(nn.Module):
         """
 
 
+def each_view(function: Callable[[Tensor], Tensor], views: Tensor) -> Tensor:
+    """A function of each view alone, so that each has batch statistics of its own: [B, J, …] → [B, J, …]."""
+    return torch.stack([function(x) for x in views.unbind(1)], 1)
+
+
 def groups_of(
-    parameters: Iterable[nn.Parameter], weight_decay: float, **options: Any
+    parameters: Iterable[nn.Parameter],
+    weight_decay: float,
+    undecayed: Iterable[nn.Parameter] = (),
+    **options: Any,
 ) -> list[dict[str, Any]]:
     """Groups for the optimiser: matrices apart from vectors, which never decay, or all in one without decay.
 
-    options: of all, such as fixed_lr=True.
+    undecayed: matrices that do not decay either. options: of all, such as fixed_lr=True.
     """
+    spared = {id(p) for p in undecayed}
     trained = [p for p in parameters if p.requires_grad]
     matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
-    groups = [(matrices, weight_decay), (vectors, 0.0)] if weight_decay else [(matrices + vectors, 0.0)]
+    decayed = [p for p in matrices if id(p) not in spared]
+    others = [p for p in matrices if id(p) in spared] + vectors
+    groups = [(decayed, weight_decay), (others, 0.0)] if weight_decay else [(decayed + others, 0.0)]
     return [{"params": params, "weight_decay": decay, **options} for params, decay in groups]
 
 

@@ -19,7 +19,7 @@ from diabolo.errors import UserError
 from diabolo.methods.base import Method
 from diabolo.networks.backbone import Backbone
 from diabolo.recipe import Recipe
-from diabolo.seeds import seed_for
+from diabolo.seeds import seeded
 from diabolo.tables import DECODERS, ENCODERS, METHODS
 
 CHUNK = 1 << 20  # bytes of pixels that are counted at once
@@ -56,29 +56,32 @@ def build_method(recipe: Recipe, facts: Facts, encoder: nn.Module | None = None)
     encoder: the user's own module, where the recipe says so; it is copied.
     """
     assert recipe.encoder is not None, "complete the recipe first"
-    torch.manual_seed(seed_for(recipe.seed, "initialisation"))
-    if recipe.encoder["name"] == CUSTOM:
-        if encoder is None:
-            raise UserError("this run's encoder is a module of yours: give it again in Python, as encoder=…")
-        network = deepcopy(encoder)
-    else:
-        network = ENCODERS.build(recipe.encoder, shape=facts.shape)
     moments = (torch.tensor(facts.mean), torch.tensor(facts.std)) if recipe.data.normalise else (None, None)
 
     def decoder(latent: int, channels: int) -> nn.Module:
         assert recipe.decoder is not None, "complete the recipe first"
         return DECODERS.build(recipe.decoder, latent=latent, shape=(channels, *facts.shape[1:]))
 
-    method: Method = METHODS.build(
-        recipe.method,
-        encoder=Backbone(network, facts.shape, *moments),
-        decoder=decoder,
-        shape=facts.shape,
-        views=recipe.views.count,
-        classes=len(facts.classes),
-        size=facts.size,
-    )
+    with seeded(torch.get_default_device(), recipe.seed, "initialisation"):  # where parameters are drawn
+        method: Method = METHODS.build(
+            recipe.method,
+            encoder=Backbone(_network(recipe.encoder, facts, encoder), facts.shape, *moments),
+            decoder=decoder,
+            shape=facts.shape,
+            views=recipe.views.count,
+            classes=len(facts.classes),
+            size=facts.size,
+        )
     return method
+
+
+def _network(spec: Mapping[str, Any], facts: Facts, own: nn.Module | None) -> nn.Module:
+    """The encoder's network: a new one, or a copy of the user's."""
+    if spec["name"] != CUSTOM:
+        return ENCODERS.build(spec, shape=facts.shape)
+    if own is None:
+        raise UserError("this run's encoder is a module of yours: give it again in Python, as encoder=…")
+    return deepcopy(own)
 
 
 def _moments(pixels: Pixels) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ class DeepCluster(Method):
     iterations: of k-means. temperature: τ. hidden, width: of the projector; hidden defaults to h's.
     """
 
-    needs = Needs(views=(1, None), local_views=None, features=True, held_out=False)
+    needs = Needs(views=(1, None), batch=2, local_views=None, features=True, held_out=False)
     spaces = ("h", "z", "map")
     unit = "length"
 

@@ -1,9 +1,6 @@
 """DINO: self-distillation with no labels (Caron et al. 2021)."""
 
-from copy import deepcopy
-from itertools import chain
-from math import cos, pi
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
@@ -11,9 +8,10 @@ from torch import Tensor, nn
 
 from diabolo.distributed import mean_over_processes
 from diabolo.losses import self_distillation
-from diabolo.methods.base import Method, Needs, Terms
+from diabolo.methods.base import Method, Needs, Terms, groups_of
+from diabolo.methods.momentum import cosine_momentum, follow, slow_copy
+from diabolo.methods.prototypes import Prototypes
 from diabolo.networks.backbone import Backbone
-from diabolo.networks.heads import Prototypes
 from diabolo.views.pipeline import Batch
 
 Temperature = Annotated[float, Gt(0)]
@@ -35,7 +33,7 @@ class DINO(Method):
     prototypes: K; 65,536 in the paper, for a thousand classes.
     """
 
-    needs = Needs(views=(2, None), local_views=None)
+    needs = Needs(views=(2, None), batch=2, local_views=None)
     spaces = ("h", "z", "map")
     unit = "length"
 
@@ -64,8 +62,8 @@ class DINO(Method):
             *_layer(hidden, hidden, batch_norm),
             nn.Linear(hidden, width),
         )
-        self.prototypes = Prototypes(width, prototypes)  # weight-normed, of unit gains
-        self.teacher = deepcopy(nn.Sequential(*self.student())).requires_grad_(False)
+        self.prototypes = Prototypes(width, prototypes)
+        self.teacher = slow_copy(self.student())
         self.centre: Tensor
         self.register_buffer("centre", torch.zeros(prototypes))
         self.fresh: list[Tensor] = []  # mean outputs of the teacher in this step
@@ -88,12 +86,14 @@ class DINO(Method):
     def embed(self, h: Tensor) -> Tensor:
         return self.projector(h)
 
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Prototypes do not decay, so that frozen ones stay as they are."""
+        return groups_of(self.parameters(), weight_decay, self.prototypes.parameters())
+
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """Move the teacher towards the student, and the centre towards the teacher's newest outputs."""
-        momentum = 1 - (1 - self.momentum) * (1 + cos(pi * progress)) / 2
-        fast = chain.from_iterable(module.parameters() for module in self.student())
-        torch._foreach_lerp_(list(self.teacher.parameters()), list(fast), 1 - momentum)
+        follow(self.teacher, self.student(), cosine_momentum(progress, self.momentum))
         self.centre.lerp_(mean_over_processes(torch.stack(self.fresh).mean(0)), 1 - self.centring)
         self.fresh.clear()
 

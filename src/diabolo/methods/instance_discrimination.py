@@ -27,7 +27,7 @@ class InstanceDiscrimination(Method):
     which all stored embeddings point one way.
     """
 
-    needs = Needs(views=(1, 1), held_out=False)
+    needs = Needs(views=(1, 1), batch=2, held_out=False)
     spaces = ("h", "z", "map")
     unit = "length"
 

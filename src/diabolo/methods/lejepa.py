@@ -18,12 +18,13 @@ from diabolo.views.pipeline import Batch
 class LeJEPA(Method):
     """Each view's embedding is near the mean of its example's, while each view's batch looks standard normal.
 
+    The mean is of the global views; local ones are drawn to it too.
     weight: λ of the second. (The public code weighs the first by 1 − λ, which is this loss at λ / (1 − λ) but
     for its scale.) directions: drawn anew at each step, along which the batch is compared with the Gaussian.
     hidden, width: of the projector h → hidden → hidden → width.
     """
 
-    needs = Needs(views=(2, None), batch=2)
+    needs = Needs(views=(2, None), batch=2, local_views=None)
     spaces = ("h", "z", "map")
     unit = "deviation"
 
@@ -42,10 +43,9 @@ class LeJEPA(Method):
         self.projector = mlp_head(encoder.width, hidden, hidden, width)
 
     def forward(self, batch: Batch) -> Terms:
-        views = batch.views[0]  # [B, J, C, H, W]
-        z = upcast(self.embed(self.encoder(views.flatten(0, 1)))).unflatten(0, views.shape[:2])  # [B, J, D]
+        z = upcast(self.embed_views(batch.views))  # [B, J, D]
         directions = torch.randn(z.shape[2], self.directions, dtype=z.dtype, device=z.device)
-        terms = lejepa(gather(z), directions)
+        terms = lejepa(gather(z), directions, batch.views[0].shape[1])
         return Terms(terms.prediction + self.weight * terms.sigreg, terms._asdict())
 
     def embed(self, h: Tensor) -> Tensor:

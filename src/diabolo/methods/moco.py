@@ -1,17 +1,16 @@
 """MoCo: momentum contrast (He et al. 2020), with the projector of version 2 (Chen et al. 2020)."""
 
-from copy import deepcopy
-from itertools import chain
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Lt
-from torch import Tensor, nn
+from torch import Tensor
 
 from diabolo.distributed import gather, local, world_size
 from diabolo.losses import info_nce
 from diabolo.methods.base import Method, Needs, Terms
+from diabolo.methods.momentum import follow, slow_copy
 from diabolo.networks import norm
 from diabolo.networks.backbone import Backbone
 from diabolo.networks.heads import mlp_head
@@ -27,7 +26,7 @@ class MoCo(Method):
     statistics do not give away which key belongs to a query (§3.3); it must divide each process's batch.
     """
 
-    needs = Needs(views=(2, 2), synchronise=False)
+    needs = Needs(views=(2, 2), batch=2, synchronise=False)
     spaces = ("h", "z", "map")
     unit = "length"
 
@@ -47,7 +46,7 @@ class MoCo(Method):
         self.temperature = temperature
         self.projector = mlp_head(encoder.width, hidden or encoder.width, width)
         norm.group(self, group)
-        self.key = deepcopy(nn.Sequential(self.encoder, self.projector)).requires_grad_(False)
+        self.key = slow_copy((self.encoder, self.projector))
         self.queue: Tensor
         self.register_buffer("queue", F.normalize(torch.randn(queue, width), dim=1))
         self.fresh: list[Tensor] = []  # keys of this step, not in the queue yet
@@ -74,8 +73,7 @@ class MoCo(Method):
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """Move the key network towards the query's, and the newest keys to the front of the queue."""
-        fast = chain(self.encoder.parameters(), self.projector.parameters())
-        torch._foreach_lerp_(list(self.key.parameters()), list(fast), 1 - self.momentum)
+        follow(self.key, (self.encoder, self.projector), self.momentum)
         self.queue.copy_(torch.cat([*self.fresh, self.queue])[: len(self.queue)])
         self.fresh.clear()
 

@@ -3,12 +3,11 @@
 from itertools import chain
 from typing import Annotated, Any
 
-import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
 from diabolo.losses import simsiam
-from diabolo.methods.base import Method, Needs, Terms, groups_of
+from diabolo.methods.base import Method, Needs, Terms, each_view, groups_of
 from diabolo.networks.backbone import Backbone
 from diabolo.networks.heads import mlp_head
 from diabolo.views.pipeline import Batch
@@ -21,7 +20,7 @@ class SimSiam(Method):
     predictor width → hidden → width. stop_gradient: without it, embeddings collapse.
     """
 
-    needs = Needs(views=(2, 2))
+    needs = Needs(views=(2, 2), batch=2)
     spaces = ("h", "z", "map")
     unit = "length"
 
@@ -42,11 +41,9 @@ class SimSiam(Method):
         self.predictor = mlp_head(width, hidden, width)
 
     def forward(self, batch: Batch) -> Terms:
-        views = batch.views[0].unbind(1)  # [B, C, H, W] each; each has batch statistics of its own
-        z = [self.embed(self.encoder(x)) for x in views]  # [B, D] each
-        p = torch.stack([self.predictor(each) for each in z], 1)  # [B, 2, D]
-        target = torch.stack(z, 1)
-        loss = simsiam(p, target.detach() if self.stop_gradient else target)
+        z = self.embed_apart(batch.views[0])  # [B, 2, D]
+        p = each_view(self.predictor, z)
+        loss = simsiam(p, z.detach() if self.stop_gradient else z)
         return Terms(loss, {"negative_cosine": loss})
 
     def embed(self, h: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """SwAV: swapping assignments between views (Caron et al. 2020)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -9,9 +9,10 @@ from torch import Tensor
 from diabolo.clustering import sinkhorn
 from diabolo.distributed import gather, local
 from diabolo.losses import swapped_prediction
-from diabolo.methods.base import Method, Needs, Terms
+from diabolo.methods.base import Method, Needs, Terms, groups_of
+from diabolo.methods.prototypes import Prototypes
 from diabolo.networks.backbone import Backbone
-from diabolo.networks.heads import Prototypes, mlp_head
+from diabolo.networks.heads import mlp_head
 from diabolo.views.pipeline import Batch
 
 
@@ -61,3 +62,7 @@ class SwAV(Method):
 
     def embed(self, h: Tensor) -> Tensor:
         return self.projector(h)
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Prototypes do not decay, so that frozen ones stay as they are."""
+        return groups_of(self.parameters(), weight_decay, self.prototypes.parameters())

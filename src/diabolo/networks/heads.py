@@ -2,11 +2,7 @@
 
 from itertools import pairwise
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from diabolo.losses import cosine_scores
+from torch import nn
 
 
 def hidden_layer(before: int, after: int) -> nn.Sequential:
@@ -21,18 +17,3 @@ def mlp_head(*widths: int, bias: bool = True) -> nn.Sequential:
     """
     hidden = [hidden_layer(before, after) for before, after in pairwise(widths[:-1])]
     return nn.Sequential(*hidden, nn.Linear(widths[-2], widths[-1], bias=bias))
-
-
-class Prototypes(nn.Module):
-    """K learned directions: embeddings [..., width] → their cosines with them, [..., K].
-
-    frozen: a bool, 0-d: where true, the directions get no gradient.
-    """
-
-    def __init__(self, width: int, count: int) -> None:
-        super().__init__()
-        self.directions = nn.Parameter(F.normalize(torch.randn(count, width), dim=1))
-
-    def forward(self, z: Tensor, frozen: Tensor | None = None) -> Tensor:
-        w = self.directions
-        return cosine_scores(z, w if frozen is None else torch.where(frozen, w.detach(), w))

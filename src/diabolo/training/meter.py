@@ -50,8 +50,8 @@ class Meter:
         """The terms of each step since the last row: float64 [steps, terms], on the host."""
         if not self.rows:
             return torch.empty(0, len(self.names), dtype=torch.float64)
-        # in one copy from the device; those that a checkpoint brought lie on the host
-        return torch.stack([row.to(self.rows[-1]) for row in self.rows]).double().cpu()
+        # In one copy from the device, which may know no float64; those of a checkpoint lie on the host.
+        return torch.stack([row.to(self.rows[-1]) for row in self.rows]).cpu().double()
 
     def _refuse(self, rows: Tensor, step: int) -> None:
         for age, row in zip(range(len(rows) - 1, -1, -1), rows.tolist(), strict=True):

@@ -22,18 +22,26 @@ class Batch:
     """What a method sees in one step. B is this process's share of the batch, J the views of an example.
 
     views: one tensor per resolution, [B, J, C, H, W] (or [B, J, F]).
-    drawn: per resolution, what each augmentation drew, in order; tensors are [B, J, …].
+    draws: per resolution, what each augmentation drew, in order; tensors are [B · J, …].
     clean: [B, C, H, W], the examples without augmentation; floats, images in [0, 1].
     index: [B], positions in the training split. labels: [B], −1 where there is none.
     progress: 0-d, the share of training done.
     """
 
     views: list[Tensor]
-    drawn: list[list[Drawn]]
+    draws: list[list[Drawn]]
     clean: Tensor
     index: Tensor
     labels: Tensor | None
     progress: Tensor
+
+    @property
+    def drawn(self) -> list[list[Drawn]]:
+        """`draws` by example and view, [B, J, …], for whoever wants them as targets."""
+        return [
+            [{k: v.unflatten(0, views.shape[:2]) for k, v in drawn.items()} for drawn in draws]
+            for views, draws in zip(self.views, self.draws, strict=True)
+        ]
 
 
 class Pipeline:
@@ -92,14 +100,14 @@ def make_batch(
     The draws are made for the global batch and then sliced, so that a view does not depend on the number of
     processes. clean [B, …], index [B] and labels [B] are local; `rng` is the same on every process.
     """
-    views, drawn = [], []
+    views, draws = [], []
     shape = tuple(clean.shape[1:])
     for pipeline in pipelines:
         everywhere = pipeline.draw(len(clean) * world_size(), shape, rng)
         here = [{k: send(local(v), clean.device) for k, v in d.items()} for d in everywhere]
         views.append(pipeline.apply(clean, here))
-        drawn.append([{k: v.unflatten(0, (-1, pipeline.count)) for k, v in d.items()} for d in here])
-    return Batch(views, drawn, clean, index, labels, progress)
+        draws.append(here)
+    return Batch(views, draws, clean, index, labels, progress)
 
 
 def build_pipelines(recipe: Recipe, custom: Sequence[View] | None = None) -> list[Pipeline]:
