@@ -27,12 +27,11 @@ from page import keep, timed
 
 from diabolo.allocator import SWITCH, spare_page_faults
 from diabolo.data.splits import load
-from diabolo.evaluation.features import extract
-from diabolo.methods.build import build_method, facts_of
+from diabolo.methods.build import build_method, build_pipelines, facts_of
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import complete_for, compose
+from diabolo.representation import extract
 from diabolo.training.loop import Feed
-from diabolo.views.pipeline import build_pipelines
 
 CPU = torch.device("cpu")
 IMAGES = 2048

@@ -18,12 +18,11 @@ from page import keep
 
 from diabolo.allocator import spare_page_faults
 from diabolo.data.splits import load
-from diabolo.methods.build import build_method, facts_of
+from diabolo.methods.build import build_method, build_pipelines, facts_of
 from diabolo.recipe import Recipe, complete_for, compose
-from diabolo.run import default_device
+from diabolo.runs.environment import default_device
 from diabolo.training.loop import Feed, prepare
 from diabolo.training.step import compile_step, forward_backward
-from diabolo.views.pipeline import build_pipelines
 
 TRIED = {  # precision, steps of a turn
     "VAE, MLP, MNIST": ("bf16", 40),

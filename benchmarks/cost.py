@@ -36,14 +36,14 @@ from torch.multiprocessing.spawn import spawn
 from diabolo.data.images import Images, Splits
 from diabolo.evaluation.features import Features, Part
 from diabolo.evaluation.suite import score
+from diabolo.methods.build import build_pipelines
 from diabolo.recipe import Recipe, complete_for, compose
 from diabolo.report.figures import LIGHT, save, styled
-from diabolo.run import default_device
+from diabolo.runs.environment import default_device
 from diabolo.tables import PROBES, SCHEDULES
 from diabolo.training.loop import Feed, train
 from diabolo.training.meter import Position
 from diabolo.verbs.work import threads_each
-from diabolo.views.pipeline import build_pipelines
 
 # What this file imports, directly or not: loaded once, in the process that the points are forked from.
 LIBRARIES = ["torch.utils.flop_counter", "matplotlib.figure", "scipy.optimize", "diabolo.verbs.fit"]

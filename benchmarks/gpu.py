@@ -33,13 +33,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from diabolo import fit
 from diabolo.data.splits import load
-from diabolo.methods.build import build_method, facts_of
+from diabolo.methods.build import build_method, build_pipelines, facts_of
 from diabolo.recipe import complete_for, compose, read_recipe
-from diabolo.run import environment
+from diabolo.runs.environment import environment
 from diabolo.tables import SCHEDULES
 from diabolo.training.loop import Event, Feed, prepare, train
 from diabolo.training.meter import Position
-from diabolo.views.pipeline import build_pipelines
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {  # recipe, settings, steps of a turn
     "VAE, MLP, MNIST": ({}, BARE["VAE, MLP, MNIST"], 300),

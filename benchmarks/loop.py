@@ -25,16 +25,15 @@ from page import keep
 from torch.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from diabolo.console import Bar, Show
 from diabolo.data.splits import load
-from diabolo.methods.build import build_method, facts_of
+from diabolo.methods.build import build_method, build_pipelines, facts_of
 from diabolo.recipe import Recipe, complete_for, compose
-from diabolo.run import Run
+from diabolo.runs.run import Run
 from diabolo.tables import SCHEDULES
 from diabolo.training.loop import Feed, prepare, train
 from diabolo.training.meter import Position
 from diabolo.training.step import compile_step, forward_backward
-from diabolo.verbs.console import Bar, Show
-from diabolo.views.pipeline import build_pipelines
 
 QUARTER = {"name": "resnet18", "stem": "cifar", "width": 0.25}
 CASES = {

@@ -25,9 +25,9 @@ from PIL import Image
 from diabolo.data.decode import cores, decode
 from diabolo.data.sources import folder_files
 from diabolo.data.splits import load
+from diabolo.methods.build import build_pipelines
 from diabolo.recipe import complete_for, compose
 from diabolo.training.loop import Feed
-from diabolo.views.pipeline import build_pipelines
 
 WAYS = ("in memory", "memory map", "memory map, from the disk")
 

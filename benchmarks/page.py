@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diabolo.files import write_bytes, write_json, write_text
-from diabolo.run import environment
+from diabolo.runs.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "BENCHMARKS.md"

@@ -33,7 +33,7 @@ from page import RESULTS, keep
 
 from diabolo.data.splits import load
 from diabolo.recipe import Recipe, complete_for, compose, read_recipe
-from diabolo.run import environment
+from diabolo.runs.environment import environment
 
 SIDES = Path(__file__).parent / "peers"
 KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2000000000"}

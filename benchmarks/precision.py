@@ -22,7 +22,7 @@ from diabolo.data.splits import load
 from diabolo.methods.build import facts_of
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Recipe, complete_for, compose
-from diabolo.run import default_device
+from diabolo.runs.environment import default_device
 from diabolo.training.precision_trial import faster, step_times
 
 BUDGETS = {  # training images and epochs: short, so that the whole is

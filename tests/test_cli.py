@@ -30,8 +30,8 @@ from diabolo.errors import MemoryTooSmallError, UserError
 from diabolo.evaluation.feature_files import load_features
 from diabolo.files import read_tensors
 from diabolo.recipe import Data, from_yaml
-from diabolo.run import Run
-from diabolo.verbs.reading import splits_of
+from diabolo.runs.inputs import splits_of
+from diabolo.runs.run import Run
 from diabolo.views.base import View
 
 SMALL = "{name: random-resized-crop, size: 4}"

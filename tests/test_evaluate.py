@@ -22,8 +22,8 @@ from diabolo.data.splits import load, split
 from diabolo.evaluation.features import features_of
 from diabolo.evaluation.suites import read_suite
 from diabolo.recipe import Data
+from diabolo.scoring import reference_rows
 from diabolo.tables import PROBES, SUITES
-from diabolo.verbs import reference_rows
 from tests.evaluation.planted import blobs
 from tests.networks.test_timm_encoder import stand_in
 from tests.report.test_report import Page

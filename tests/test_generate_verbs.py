@@ -14,7 +14,7 @@ from diabolo.cli import main
 from diabolo.data.images import Images, Splits
 from diabolo.data.splits import load
 from diabolo.recipe import Data
-from diabolo.run import Run
+from diabolo.runs.run import Run
 
 LISTED = ("anomalies", "duplicates", "neighbours")  # what lists images, with labels or without
 SMALL = ["encoder.name=mlp", "encoder.widths=[64]", "optimiser.lr=0.003", "evaluation.live=0"]

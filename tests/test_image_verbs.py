@@ -20,8 +20,8 @@ from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.recipe import Data
 from diabolo.report.grids import grid
-from diabolo.run import Run
-from diabolo.verbs.reading import splits_of, trained_on
+from diabolo.runs.inputs import splits_of, trained_on
+from diabolo.runs.run import Run
 
 NAMES = ("nought", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

@@ -13,9 +13,9 @@ from diabolo import fit
 from diabolo.data.catalog import CATALOG
 from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Method
-from diabolo.methods.build import Facts, build_method
+from diabolo.methods.build import Facts, build_method, build_pipelines
 from diabolo.recipe import RECIPES, Recipe, complete_for, compose, read_recipe
-from diabolo.views.pipeline import Batch, build_pipelines
+from diabolo.views.pipeline import Batch
 
 NAMES = list(RECIPES.texts())
 SHAPES = {

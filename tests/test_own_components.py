@@ -10,8 +10,8 @@ import pytest
 
 import diabolo
 from diabolo.components import Entry
+from diabolo.runs.supervised import own_parts
 from diabolo.tables import ENCODERS, METHODS, MethodEntry
-from diabolo.verbs.supervised import own_parts
 
 ALIGN = '''
 import torch

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from diabolo.run import Run
-from diabolo.verbs import gallery
+from diabolo.pages import gallery
+from diabolo.pages.run import _summary
+from diabolo.runs.run import Run
 from diabolo.verbs.fit import fit
-from diabolo.verbs.page import _summary
 from diabolo.views.base import View
 from tests.runs import digits, digits_recipe
 

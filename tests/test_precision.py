@@ -10,7 +10,7 @@ import torch
 from diabolo import fit
 from diabolo.files import read_tensors
 from diabolo.precision import flushed_denormals
-from diabolo.run import Run
+from diabolo.runs.run import Run
 from diabolo.training import precision_trial
 from diabolo.training.precision_trial import faster
 from tests.runs import digits_recipe

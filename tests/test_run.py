@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diabolo import Run, fit
-from diabolo.run import default_device
+from diabolo.runs.environment import default_device
 from tests.runs import digits, digits_recipe
 
 

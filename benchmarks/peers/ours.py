@@ -9,11 +9,11 @@ from turns import Turns
 
 from diabolo.allocator import spare_page_faults
 from diabolo.data.splits import load
+from diabolo.methods.build import build_pipelines
 from diabolo.recipe import from_dict
-from diabolo.run import default_device
+from diabolo.runs.environment import default_device
 from diabolo.training.loop import Feed
 from diabolo.verbs.fit import fit
-from diabolo.views.pipeline import build_pipelines
 
 
 def main() -> None:

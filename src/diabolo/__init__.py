@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diabolo.data.images import Images, Splits
     from diabolo.errors import UserError
     from diabolo.recipe import Recipe
-    from diabolo.run import Run
+    from diabolo.runs.run import Run
     from diabolo.verbs.anomalies import anomalies
     from diabolo.verbs.compare import compare
     from diabolo.verbs.duplicates import duplicates
@@ -45,7 +45,7 @@ _HOMES = {
     "neighbours": "diabolo.verbs.neighbours",
     "predict": "diabolo.verbs.predict",
     "preview": "diabolo.verbs.preview",
-    "Run": "diabolo.run",
+    "Run": "diabolo.runs.run",
     "Recipe": "diabolo.recipe",
     "Images": "diabolo.data.images",
     "Splits": "diabolo.data.images",

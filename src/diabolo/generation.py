@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from diabolo.data.ahead import at_once
 from diabolo.data.images import Images
 from diabolo.errors import UserError
-from diabolo.evaluation.features import extract
 from diabolo.latents import FITTED, NotSampledError, Prior
 from diabolo.methods.base import Generative, Method
+from diabolo.representation import extract
 
 Array = npt.NDArray[Any]
 

@@ -16,10 +16,10 @@ import yaml
 from annotated_types import Ge, Gt, Le, Lt
 
 from diabolo.components import complete, given_to, merge
-from diabolo.data.suffixes import without_suffix
 from diabolo.differences import first_difference
 from diabolo.errors import UserError
 from diabolo.shelf import Shelf, parse
+from diabolo.suffixes import without_suffix
 from diabolo.tables import (
     DECODERS,
     ENCODERS,

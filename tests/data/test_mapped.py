@@ -149,7 +149,7 @@ import resource, sys
 from pathlib import Path
 import diabolo
 from diabolo.data.splits import load
-from diabolo.evaluation.features import extract
+from diabolo.representation import extract
 from diabolo.recipe import Data
 
 class Enough(Exception):

@@ -9,7 +9,8 @@ import torch
 from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
 from diabolo.evaluation.feature_files import load_features
-from diabolo.evaluation.features import extract, features_of, sample
+from diabolo.evaluation.features import features_of, sample
+from diabolo.representation import extract
 
 
 def images(n: int, labels: list[int] | None = None) -> Images:

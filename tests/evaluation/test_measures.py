@@ -14,7 +14,7 @@ from diabolo.components import Entry
 from diabolo.data.splits import load
 from diabolo.evaluation.measures import Measure, Subject
 from diabolo.recipe import Data
-from diabolo.run import Run
+from diabolo.runs.run import Run
 from diabolo.tables import MEASURES
 
 QUICK = ["training.batch_size=32", "encoder={name: mlp, widths: [32]}", "evaluation.probes=[knn]"]

@@ -8,12 +8,12 @@ import torch
 
 import diabolo
 from diabolo.cli import main
+from diabolo.console import Show
 from diabolo.data.images import Splits
 from diabolo.errors import Interrupted, UserError
+from diabolo.runs import supervised as verb
+from diabolo.runs.supervised import supervised_recipe, supervised_twin
 from diabolo.studies.results import cost_of
-from diabolo.verbs import supervised as verb
-from diabolo.verbs.console import Show
-from diabolo.verbs.supervised import supervised_recipe, supervised_twin
 from tests.runs import digits_recipe
 
 SETTINGS = {
@@ -93,12 +93,12 @@ def test_stopped_it_goes_on_and_is_then_the_same(tmp_path, cache, digits, monkey
     weights = whole.method.state_dict()
 
     monkeypatch.setenv("DIABOLO_CACHE", str(tmp_path / "second"))
-    monkeypatch.setattr("diabolo.verbs.sitting.agreed", lambda interrupted, event: event.step == 2)
+    monkeypatch.setattr("diabolo.runs.train.agreed", lambda interrupted, event: event.step == 2)
     with pytest.raises(
         Interrupted, match=r"while training the supervised reference; evaluate .*run to go on"
     ):
         supervised_twin(run, splits, Show(quiet=True))
-    monkeypatch.setattr("diabolo.verbs.sitting.agreed", lambda interrupted, event: False)
+    monkeypatch.setattr("diabolo.runs.train.agreed", lambda interrupted, event: False)
     twin = supervised_twin(run, splits, Show(quiet=True))
     assert twin.folder != whole.folder
     assert all(torch.equal(twin.method.state_dict()[name], weights[name]) for name in weights)

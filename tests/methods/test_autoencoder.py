@@ -14,11 +14,10 @@ from diabolo.data.images import Splits
 from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.latents import DiagonalGaussian
-from diabolo.methods.build import Facts, build_method, facts_of
+from diabolo.methods.build import Facts, build_method, build_pipelines, facts_of
 from diabolo.recipe import Data, complete_for, compose
 from diabolo.tables import METHODS
 from diabolo.training.loop import Feed
-from diabolo.views.pipeline import build_pipelines
 from tests.methods.autoencoders import VECTORS, batch, build, loss
 
 FAMILY = [name for name, entry in METHODS.entries.items() if entry.path.endswith(":Autoencoder")]

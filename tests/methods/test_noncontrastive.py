@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from diabolo.methods.base import Method
-from diabolo.methods.build import build_method
+from diabolo.methods.build import build_method, build_pipelines
 from diabolo.training.loop import Feed
-from diabolo.views.pipeline import Batch, build_pipelines
+from diabolo.views.pipeline import Batch
 from tests.runs import digits, digits_recipe
 
 

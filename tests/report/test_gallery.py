@@ -11,10 +11,10 @@ from diabolo.data.images import Images, Splits
 from diabolo.data.splits import load
 from diabolo.evaluation.features import Features, features_of
 from diabolo.evaluation.neighbours import nearest
+from diabolo.pages import gallery
 from diabolo.recipe import Data
 from diabolo.report.grids import grid
-from diabolo.run import Run
-from diabolo.verbs import gallery
+from diabolo.runs.run import Run
 
 SMALL = ["encoder={name: mlp, widths: [32]}", "optimiser.lr=0.003", "evaluation.live=0"]
 

@@ -69,7 +69,7 @@ def test_a_real_training_can_be_measured_and_leaves_nothing(tmp_path: Path, monk
 
 
 def test_ctrl_c_in_a_measurement_names_no_folder_to_resume(monkeypatch) -> None:
-    monkeypatch.setattr("diabolo.verbs.sitting.agreed", lambda interrupted, event: event.step == 2)
+    monkeypatch.setattr("diabolo.runs.train.agreed", lambda interrupted, event: event.step == 2)
     with pytest.raises(Interrupted, match=r"^stopped while an epoch was measured; the same command again"):
         budget.epochs_within(1.0, recipe(), 1293)
 

@@ -16,11 +16,11 @@ import diabolo
 from diabolo.cli import main
 from diabolo.components import merge
 from diabolo.errors import UserError
-from diabolo.run import Run
+from diabolo.pages.side_by_side import side_by_side
+from diabolo.runs.run import Run
 from diabolo.studies.columns import COLUMNS
 from diabolo.studies.study import Job, Study
 from diabolo.verbs import compare
-from diabolo.verbs.sides import side_by_side
 from tests.studies.planted import plant
 
 SMALL = {

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from diabolo.errors import MemoryTooSmallError, UserError
+from diabolo.pages.illustrate import illustrate
 from diabolo.studies.results import Store
 from diabolo.studies.section import section
 from diabolo.studies.study import Job, Study, read_study, study_from
 from diabolo.verbs import work as work_module
-from diabolo.verbs.illustrate import illustrate
 from diabolo.verbs.reproduce import reproduce, studies_of, write_page
 from diabolo.verbs.work import share, work
 from tests.studies.planted import plant, plant_trials

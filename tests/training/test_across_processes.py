@@ -18,7 +18,7 @@ import torch.multiprocessing as mp
 from diabolo.distributed import alone, gather, world_size
 from diabolo.errors import Interrupted, UserError
 from diabolo.files import read_tensors, write_json, write_tensors
-from diabolo.run import Run
+from diabolo.runs.run import Run
 from diabolo.training import precision_trial
 from diabolo.training.loop import Feed
 from diabolo.verbs import fit as verb

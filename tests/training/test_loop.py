@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from diabolo.errors import SettingsError, UserError
 from diabolo.methods.base import Method, Needs, Terms
-from diabolo.methods.build import build_method
+from diabolo.methods.build import build_method, build_pipelines
 from diabolo.recipe import Recipe, Views
 from diabolo.tables import METHODS, OPTIMISERS, SCHEDULES, VIEWS
 from diabolo.training.loop import Event, Feed, prepare_epoch, train
@@ -27,7 +27,7 @@ from diabolo.training.optimisers import LARS
 from diabolo.training.schedules import Constant, Cosine
 from diabolo.training.step import CompiledStep, compile_step, forward_backward
 from diabolo.verbs.fit import fit
-from diabolo.views.pipeline import Batch, build_pipelines
+from diabolo.views.pipeline import Batch
 from tests.runs import digits, digits_recipe
 
 PLAIN = ("encoder.batch_norm=false",)

@@ -13,9 +13,9 @@ from PIL import Image
 from diabolo.data.images import Images
 from diabolo.data.rows import Rows
 from diabolo.files import read_tensors
+from diabolo.methods.build import build_pipelines
 from diabolo.training.loop import Feed
 from diabolo.verbs.fit import fit
-from diabolo.views.pipeline import build_pipelines
 from tests.runs import digits, digits_recipe
 
 

@@ -16,11 +16,10 @@ from diabolo.distributed import gather, local, mean_over_processes, normal_like,
 from diabolo.errors import SettingsError
 from diabolo.files import read_tensors, write_tensors
 from diabolo.methods.base import Method
-from diabolo.methods.build import build_method
+from diabolo.methods.build import build_method, build_pipelines
 from diabolo.networks import norm
 from diabolo.training.loop import Feed, prepare_epoch
 from diabolo.training.meter import Meter
-from diabolo.views.pipeline import build_pipelines
 from tests.runs import IN_PARALLEL, digits, digits_recipe
 
 STEPS = 3

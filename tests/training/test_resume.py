@@ -17,7 +17,7 @@ import torch
 
 from diabolo.errors import UserError
 from diabolo.files import read_tensors
-from diabolo.run import Run
+from diabolo.runs.run import Run
 from diabolo.verbs.fit import fit
 from tests.runs import RESUMED, digits_recipe
 

@@ -12,16 +12,16 @@ from torch import Tensor
 from diabolo.data.images import Splits
 from diabolo.files import read_tensors
 from diabolo.methods.base import Method, Terms
-from diabolo.methods.build import build_method
+from diabolo.methods.build import build_method, build_pipelines
 from diabolo.recipe import Recipe
+from diabolo.runs import train
 from diabolo.seeds import generator, seed_for
 from diabolo.tables import METHODS
 from diabolo.training import validation
 from diabolo.training.loop import Feed
 from diabolo.training.validation import validation_loss
-from diabolo.verbs import sitting
 from diabolo.verbs.fit import fit
-from diabolo.views.pipeline import Batch, build_pipelines, make_batch
+from diabolo.views.pipeline import Batch, make_batch
 from tests.runs import digits, digits_recipe
 
 TRAINED = sorted(set(METHODS.entries) - {"random"})
@@ -90,7 +90,7 @@ def test_training_is_the_same_without_it(name: str, tmp_path: Path, monkeypatch:
         return read_tensors(run.folder / "model.safetensors")[0], run.metrics
 
     having, rows = weights("with")
-    monkeypatch.setattr(sitting, "validation_loss", lambda *_: {})
+    monkeypatch.setattr(train, "validation_loss", lambda *_: {})
     lacking, fewer = weights("without")
     assert all(torch.equal(value, lacking[key]) for key, value in having.items())
     terms = set() if name in ABOUT_TRAIN else rows[1].keys() - {"kind", "step", "epoch", "lr"}

@@ -17,7 +17,7 @@ from diabolo.errors import Interrupted
 from diabolo.methods.autoencoder import Autoencoder
 from diabolo.methods.base import Terms
 from diabolo.recipe import from_yaml
-from diabolo.run import Run
+from diabolo.runs.run import Run
 from diabolo.tuning.ledger import LOCK, Ledger
 from diabolo.verbs import search as verb
 from diabolo.views.pipeline import Batch
@@ -116,7 +116,7 @@ def test_what_was_killed_is_taken_over_with_what_it_had_been_given(tmp_path: Pat
 
 def test_after_ctrl_c_the_same_command_goes_on(tmp_path: Path, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("diabolo.verbs.sitting.agreed", lambda interrupted, event: event.step == 2)
+        patch.setattr("diabolo.runs.train.agreed", lambda interrupted, event: event.step == 2)
         with pytest.raises(Interrupted, match=r"^stopped in trial 1; the same command again goes on"):
             search(tmp_path / "s")
     assert list((tmp_path / "s").glob("runs/trial-000/checkpoints/*2.safetensors"))
@@ -278,7 +278,7 @@ def test_without_labels_the_reconstruction_decides_and_without_a_decoder_the_ran
     found = diabolo.search(images, "vae", out=tmp_path / "v", settings=small, **options)
     assert found["by"] == "reconstruction"
     run = diabolo.Run.open(tmp_path / "v" / "runs" / "trial-000")
-    validation = diabolo.verbs.reading.splits_of(run).validation
+    validation = diabolo.runs.inputs.splits_of(run).validation
     mse = (validation.floats() - run.method.reconstruct(validation.floats())).square().mean()
     assert found["best"]["value"] == pytest.approx(float(mse.detach()), rel=1e-4)
     found = diabolo.search(

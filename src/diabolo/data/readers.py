@@ -31,8 +31,8 @@ from diabolo.data.sources import (
     tar_files,
     zip_files,
 )
-from diabolo.data.suffixes import ARRAYS, IMAGES, PUBLISHED, TARS
 from diabolo.errors import UserError
+from diabolo.suffixes import ARRAYS, IMAGES, PUBLISHED, TARS
 
 PIXEL_KEYS = ("images", "pixels", "features", "data", "x", "X")
 LABEL_KEYS = ("labels", "label", "y")

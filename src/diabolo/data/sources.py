@@ -15,9 +15,9 @@ from tempfile import SpooledTemporaryFile
 from threading import Lock
 from typing import IO
 
-from diabolo.data.suffixes import IMAGES
 from diabolo.errors import UserError
 from diabolo.files import cache_folder
+from diabolo.suffixes import IMAGES
 
 SPOOLED = 1 << 25  # bytes of a compressed archive that are held in memory
 CLUTTER = frozenset(("__macosx", "thumbs.db", "desktop.ini"))

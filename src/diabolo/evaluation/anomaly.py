@@ -13,10 +13,10 @@ from torch import Tensor
 
 from diabolo.data.images import Images
 from diabolo.errors import UserError, unknown
-from diabolo.evaluation.features import extract
 from diabolo.evaluation.measures import Measure, Subject
 from diabolo.generation import Array, Coder, Density, batches, density, device_of, reconstruction_errors
 from diabolo.methods.base import Method
+from diabolo.representation import extract
 from diabolo.seeds import seeded
 
 

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from diabolo.data.images import Images
 from diabolo.errors import UserError
-from diabolo.evaluation.features import FLOOR, extract
+from diabolo.evaluation.features import FLOOR
 from diabolo.files import read_tensors, write_tensors
 from diabolo.generation import Coder, device_of
 from diabolo.methods.base import Method
 from diabolo.precision import in_precision
+from diabolo.representation import extract
 from diabolo.seeds import generator, seeded
 from diabolo.tables import DECODERS
 

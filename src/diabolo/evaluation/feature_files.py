@@ -11,7 +11,8 @@ import numpy as np
 
 from diabolo.data.arrays import BESIDE
 from diabolo.errors import UserError
-from diabolo.evaluation.features import HELD_OUT, Features, Part, finite, hold_out
+from diabolo.evaluation.features import HELD_OUT, Features, Part, hold_out
+from diabolo.representation import finite
 
 PARTS = ("train", "validation", "test")
 LABELLED = "labelled"  # of a data set whose train has no labels

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
 from diabolo.evaluation import heads
-from diabolo.evaluation.features import extract, probe_images
+from diabolo.evaluation.features import probe_images
 from diabolo.evaluation.heads import Labelled
 from diabolo.evaluation.measures import Measure, Subject
 from diabolo.files import cache_folder, read_tensors, write_tensors
 from diabolo.generation import Array, Coder, Gaussian, codes, decode, device_of, per_class
 from diabolo.networks.timm import TIMM, TimmFeatures
+from diabolo.representation import extract
 from diabolo.revision import REVISION
 from diabolo.seeds import generator, seeded
 from diabolo.tables import ENCODERS

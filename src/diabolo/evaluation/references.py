@@ -15,8 +15,9 @@ from torch import Tensor
 
 from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
-from diabolo.evaluation.features import Features, extract, features_of, sample
+from diabolo.evaluation.features import Features, features_of, sample
 from diabolo.files import cache_folder, write_json
+from diabolo.representation import extract
 
 MAX_WIDTH = 3072  # 3 × 32 × 32: beyond it images are averaged down, so that probes on pixels stay affordable
 PCA_ROWS = 50_000  # training examples that PCA is fitted on

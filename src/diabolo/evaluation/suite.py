@@ -14,10 +14,11 @@ from torch import Tensor
 
 from diabolo.data.images import Images, Splits
 from diabolo.errors import UserError
-from diabolo.evaluation.features import Features, Part, Target, extract, probe_images, sample
+from diabolo.evaluation.features import Features, Part, Target, probe_images, sample
 from diabolo.evaluation.geometry import active_units, effective_rank, geometry, spread
 from diabolo.evaluation.probes import KNN, Explained, Needs, Outcome, count_classes, known
 from diabolo.files import write_json
+from diabolo.representation import extract
 from diabolo.tables import PROBES
 
 FORMAT_VERSION = 1

@@ -1,8 +1,8 @@
-"""From a recipe and what is known of the data to a method with its networks."""
+"""From a recipe, and what is known of the data, to a method with its networks, and to its views."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -20,7 +20,9 @@ from diabolo.methods.base import Method
 from diabolo.networks.backbone import Backbone
 from diabolo.recipe import Recipe
 from diabolo.seeds import seeded
-from diabolo.tables import DECODERS, ENCODERS, METHODS
+from diabolo.tables import DECODERS, ENCODERS, METHODS, VIEWS
+from diabolo.views.base import View
+from diabolo.views.pipeline import Pipeline
 
 CHUNK = 1 << 20  # bytes of pixels that are counted at once
 
@@ -106,3 +108,33 @@ def _counts(pixels: Tensor) -> Tensor:
 def _total(terms: Iterable[Tensor]) -> Tensor:
     """Added up as they come: a list of small tensors among large ones would keep the memory apart."""
     return reduce(torch.add, terms)
+
+
+def build_pipelines(recipe: Recipe, custom: Sequence[View] | None = None) -> list[Pipeline]:
+    """The pipelines of a complete recipe: the views, and the smaller ones where it has them.
+
+    custom: the user's own augmentations, where the recipe says so.
+    """
+    pipelines = []
+    for group in (recipe.views, recipe.local_views):
+        if group is not None:
+            assert isinstance(group.transforms, list), "complete the recipe first"
+            if {"name": CUSTOM} not in group.transforms:
+                views = [VIEWS.build(spec) for spec in group.transforms]
+            elif custom is None:
+                raise UserError("this run's views are objects of yours: pass them again as transforms=…")
+            else:
+                views = list(custom)
+            pipelines.append(Pipeline(views, group.count))
+    return pipelines
+
+
+def views_at_hand(recipe: Recipe, custom: Sequence[View] | None = None) -> Pipeline | None:
+    """The views of a complete recipe, to look at; `custom` as for `build_pipelines`.
+
+    None where it has no augmentations, or where they are objects of the user's that were not passed again.
+    """
+    if {"name": CUSTOM} in recipe.views.transforms and custom is None:
+        return None
+    [pipeline, *_] = build_pipelines(recipe, custom)
+    return pipeline if pipeline.transforms else None

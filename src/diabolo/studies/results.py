@@ -17,7 +17,7 @@ from diabolo.errors import UserError
 from diabolo.evaluation.suite import representations
 from diabolo.files import write_json, write_text
 from diabolo.recipe import Recipe, departs, from_yaml
-from diabolo.run import Run
+from diabolo.runs.run import Run
 from diabolo.studies.study import Job, Settings, Study
 from diabolo.tuning.criteria import CRITERIA
 

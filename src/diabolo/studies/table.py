@@ -9,7 +9,7 @@ from itertools import product
 from statistics import fmean
 from typing import Literal
 
-from diabolo.run import machine_in
+from diabolo.runs.environment import machine_in
 from diabolo.studies.beside import (
     blind,
     borrowers,

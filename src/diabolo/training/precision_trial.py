@@ -11,12 +11,11 @@ from torch import nn
 
 from diabolo.data.images import Images
 from diabolo.distributed import alone, world_size
-from diabolo.methods.build import Facts, build_method
+from diabolo.methods.build import Facts, build_method, build_pipelines
 from diabolo.recipe import Recipe
 from diabolo.training.loop import Feed, prepare
 from diabolo.training.step import compile_step, forward_backward
 from diabolo.views.base import View
-from diabolo.views.pipeline import build_pipelines
 
 SHARE = 0.9  # of float32's time that bf16 may take to be chosen: its rounding should buy something
 TURNS, SECONDS = 3, 1.0  # a trial takes at least so many turns, and at least so long

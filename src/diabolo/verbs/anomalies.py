@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from diabolo import generation
+from diabolo.console import Show
 from diabolo.data.images import Images
 from diabolo.errors import UserError
 from diabolo.evaluation.anomaly import anomaly_scores, held_out_auroc, held_out_labels
 from diabolo.generation import Array, Coder
 from diabolo.report.figures import reconstructions
-from diabolo.run import Run
-from diabolo.verbs.console import Show
-from diabolo.verbs.pictures import Arrays, at_least, folder_for, pictured, write
-from diabolo.verbs.reading import Looked, images_of, opened, splits_of
+from diabolo.runs.inputs import Looked, images_of, opened, splits_of
+from diabolo.runs.outputs import Arrays, at_least, folder_for, pictured, write
+from diabolo.runs.run import Run
 
 SHOWN = 12  # images in a row of the picture
 NAMED = 5  # images named on the terminal

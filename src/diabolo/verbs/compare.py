@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from filelock import FileLock
 
+from diabolo.console import Show
 from diabolo.data.images import Splits
 from diabolo.data.splits import load
 from diabolo.differences import first_difference
@@ -19,19 +20,19 @@ from diabolo.evaluation.features import probe_images, targets_of
 from diabolo.files import check_folder, expanded, write_json, write_text
 from diabolo.memory import TO_TRAIN, enough
 from diabolo.methods.build import facts_of
+from diabolo.pages.comparison import content_of
 from diabolo.recipe import Data, complete_for, compose, pairs
 from diabolo.report import comparison
-from diabolo.run import NOTHING, default_device
+from diabolo.runs.asked import path_of
+from diabolo.runs.environment import default_device
+from diabolo.runs.outputs import at_least
+from diabolo.runs.preflight import preflight
+from diabolo.runs.run import NOTHING
 from diabolo.studies.results import Store
 from diabolo.studies.section import COSTS, cost_cells
 from diabolo.studies.study import Job, Study, study_from
 from diabolo.studies.table import StudyTable, table_of
-from diabolo.verbs.asked import path_of
 from diabolo.verbs.budget import epochs_within, seconds_of
-from diabolo.verbs.compare_page import content_of
-from diabolo.verbs.console import Show
-from diabolo.verbs.pictures import at_least
-from diabolo.verbs.preflight import preflight
 from diabolo.verbs.work import share
 
 Views = Literal["none", "simclr", "simvae", "own"]

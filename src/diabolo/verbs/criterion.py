@@ -8,9 +8,9 @@ import numpy as np
 
 from diabolo.errors import SettingsError
 from diabolo.generation import Coder, reconstruction_errors
-from diabolo.run import Run
+from diabolo.runs.inputs import trained_on
+from diabolo.runs.run import Run
 from diabolo.tuning.criteria import CRITERIA, LIVE, By
-from diabolo.verbs.reading import trained_on
 
 
 def value_of(run: Run, by: By) -> float:

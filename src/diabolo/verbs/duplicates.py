@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from diabolo.console import Show
 from diabolo.data.images import Images
 from diabolo.evaluation.duplicates import Duplicates, near_duplicates
 from diabolo.generation import Array
 from diabolo.report.grids import grid
-from diabolo.run import Run
-from diabolo.verbs.console import Show
-from diabolo.verbs.pictures import Arrays, folder_for, pictured, write
-from diabolo.verbs.reading import Looked, opened, parts_of, represented
+from diabolo.runs.inputs import Looked, opened, parts_of, represented
+from diabolo.runs.outputs import Arrays, folder_for, pictured, write
+from diabolo.runs.run import Run
 
 LISTED = 12  # pairs that are listed, and groups that are drawn, at least and at most
 NAMED = 5  # pairs named on the terminal

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from diabolo.allocator import spare_page_faults
+from diabolo.console import Show
 from diabolo.errors import UserError
 from diabolo.files import check_file, expanded, write_arrays
-from diabolo.run import Run
-from diabolo.verbs.console import Show
-from diabolo.verbs.reading import Looked, opened, origins_of, parts_of
+from diabolo.runs.inputs import Looked, opened, origins_of, parts_of
+from diabolo.runs.run import Run
 
 
 def embed(

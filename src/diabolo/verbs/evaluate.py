@@ -2,52 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from diabolo.allocator import spare_page_faults
-from diabolo.components import Table
-from diabolo.data.catalog import CATALOG
-from diabolo.data.images import Splits
+from diabolo.console import Show, sizes_of
 from diabolo.data.splits import AtHand
 from diabolo.errors import UserError
-from diabolo.evaluation.duplicates import identical
 from diabolo.evaluation.encoders import Encoder
-from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
-from diabolo.evaluation.geometry import active_units
-from diabolo.evaluation.measures import Subject
-from diabolo.evaluation.suite import embedding, score, write_scores
-from diabolo.evaluation.suites import Spec, Suite, applicable, read_suite
-from diabolo.evaluation.verdict import verdict
+from diabolo.evaluation.features import Features, probe_images
+from diabolo.evaluation.suite import write_scores
+from diabolo.evaluation.suites import Suite
 from diabolo.files import check_file, expanded
-from diabolo.methods.autoencoder import Autoencoder
-from diabolo.methods.base import Method
-from diabolo.networks.shapes import evaluating
 from diabolo.precision import flushed_denormals
-from diabolo.recipe import Evaluation, Recipe, decoder_for
+from diabolo.recipe import Evaluation
 from diabolo.report.page import check_page
-from diabolo.run import Own, Run, default_device
-from diabolo.tables import MEASURES, PROBES
-from diabolo.verbs.console import Show, sizes_of
-from diabolo.verbs.outside import Outside, from_outside
-from diabolo.verbs.page import write_page, write_report
-from diabolo.verbs.reading import DECODER, is_own, opened, splits_like, trained_on
-from diabolo.verbs.reference_rows import (
-    measured_scores,
-    projected_rows,
-    supervised_row,
-    tuned_scores,
-    untrained_rows,
-)
-from diabolo.views.pipeline import views_at_hand
-
-Draw = Callable[[Path], Path]  # writes the page of some scores: an .html file, or into a folder
+from diabolo.runs.environment import default_device
+from diabolo.runs.inputs import is_own, opened, splits_like
+from diabolo.runs.run import Run
+from diabolo.scoring.choice import chosen
+from diabolo.scoring.outside import from_outside, scores_of_outside
+from diabolo.scoring.run import Draw, score_run, scores_of
 
 
 @flushed_denormals()
@@ -103,15 +82,15 @@ def evaluate(
     named = probes is not None or measures is not None
     if isinstance(what, Run) or (isinstance(what, str | Path) and expanded(what).is_dir()):
         run = opened(what)
-        chosen = _chosen(suite, probes, measures, run.recipe.evaluation)
-        scores, draw = _of_run(run, data, test, chosen, space, supervised, named, show)
+        wanted = chosen(suite, probes, measures, run.recipe.evaluation)
+        scores, draw = _of_run(run, data, test, wanted, space, supervised, named, show)
     elif supervised:
         raise UserError("the supervised reference trains the encoder: it needs a run")
     elif space is not None:
         raise UserError(f"space '{space}' is one of a run's: this is a single representation")
     else:
-        chosen = _chosen(suite, probes, measures, Evaluation())
-        scores, draw = _of_outside(from_outside(what, data, test, show), chosen, named, show)
+        wanted = chosen(suite, probes, measures, Evaluation())
+        scores, draw = scores_of_outside(from_outside(what, data, test, show), wanted, named, show)
     if report is not None:
         show.note(f"report: {draw(report)}")
     if out is not None:
@@ -123,7 +102,7 @@ def _of_run(
     run: Run,
     data: str | Path | AtHand | None,
     test: float | None,
-    chosen: Suite | None,
+    wanted: Suite | None,
     space: str | None,
     supervised: bool,
     strict: bool,
@@ -132,7 +111,7 @@ def _of_run(
     """strict: refuse what does not apply, instead of leaving it out."""
     splits, settings = splits_like(run, data, test, show), run.recipe.evaluation
     own, other = is_own(run, splits), None
-    if own and chosen is None and space is None and not supervised:
+    if own and wanted is None and space is None and not supervised:
         with run.lock():
             return score_run(run, splits, show)
     if not own:
@@ -146,178 +125,6 @@ def _of_run(
         settings = replace(settings, supervised=False)
     settings = replace(settings, space=space or settings.space, also=())
     settings = replace(settings, supervised=supervised or settings.supervised)
-    if chosen is not None:
-        settings = replace(settings, probes=chosen.probes, measures=chosen.measures)
-    return _scores(run, splits, settings, show, strict=strict, other=other)
-
-
-def _of_outside(
-    outside: Outside, chosen: Suite | None, strict: bool, show: Show
-) -> tuple[dict[str, Any], Draw]:
-    """A representation from outside; where its examples are known, beside PCA and raw pixels of them."""
-    chosen = _usual(outside.targets) if chosen is None else chosen
-    subject, seed = outside.subject, 0
-    with evaluating(subject.method) if subject else nullcontext():
-        suite = _applicable(chosen, outside.targets, subject, strict, show)
-        leave_out = None if strict else partial(_left_out, show)
-        features = outside.features()
-        scored = score(features, suite.probes, seed, leave_out)
-        scores: dict[str, Any] = {"encoder": scored.scores}
-        if subject is not None:
-            specs = [spec for spec in suite.probes if spec["name"] in scored.scores]
-            scores["encoder"] |= tuned_scores(subject, suite.probes, show, leave_out)
-            scores["encoder"] |= measured_scores(suite.measures, subject, show)
-            scores |= projected_rows(subject, specs, suite.measures, features.width, show)
-    splits = None if subject is None else subject.splits
-    scores["verdict"] = verdict(scores)
-    show.scores(scores)
-    return scores, partial(write_page, outside.title, splits, scores, features, scored.predictions)
-
-
-def score_run(run: Run, splits: Splits, show: Show) -> tuple[dict[str, Any], Draw]:
-    """Score a trained run as its recipe says; write the report and `scores.json` into its folder.
-
-    The scores come last: a run that has them is done.
-    """
-    scores, draw = _scores(run, splits, run.recipe.evaluation, show)
-    show.note(f"report: {draw(run.folder)}")
-    write_scores(run.folder / "scores.json", scores)
-    return scores, draw
-
-
-def _scores(
-    run: Run,
-    splits: Splits,
-    settings: Evaluation,
-    show: Show,
-    *,
-    strict: bool = True,
-    other: str | None = None,
-) -> tuple[dict[str, Any], Draw]:
-    """The table of a run: its representation in each space, the references, and the verdict.
-
-    strict: refuse what of the settings does not apply, instead of leaving it out. other: what the data are
-    called where they are not the run's own.
-    """
-    space, seed = settings.space or run.space, run.recipe.seed
-    subject = _trained(run, splits, space, own=other is None)
-    targets = targets_of(*probe_images(splits))
-    probes = _usual(targets).probes if settings.probes is None else settings.probes
-    suite = Suite(probes=probes, measures=settings.measures or [])
-    suite = _applicable(suite, targets, subject, strict, show)
-    specs, measures = suite.probes, suite.measures
-    show.note(f"scoring {space}")
-    features = features_of(partial(run.method.represent, space=space), splits, run.device)
-    leave_out = None if strict else partial(_left_out, show)
-    scored = score(features, specs, seed, leave_out)
-    own = {"space": space} | scored.scores | tuned_scores(subject, specs, show, leave_out)
-    own |= {} if other is None else {"seen": _seen(run, splits, show)}
-    specs = [spec for spec in specs if spec["name"] in own]
-    scores: dict[str, Any] = {"encoder": own | measured_scores(measures, subject, show)}
-    gaussian = isinstance(run.method, Autoencoder) and run.method.gaussian
-    if space == "z" and gaussian:
-        scores["encoder"]["active_units"] = active_units(features.test.values)
-    elif "z" in run.method.spaces and (space != "z" or run.method.unit):  # where collapse can hide
-        represent = partial(run.method.represent, space="z")
-        unit = run.method.unit
-        found = embedding(represent, splits, unit, run.device, gaussian=gaussian)
-        scores["encoder"]["embedding"] = found
-    for further in settings.also:
-        represented = features_of(partial(run.method.represent, space=further), splits, run.device)
-        scores[f"encoder.{further}"] = {"space": further} | score(represented, specs, seed).scores
-    if settings.references:
-        rows = {"random": space} | {f"random.{further}": further for further in settings.also}
-        scores |= untrained_rows(run, subject, specs, measures, rows, show)
-        scores |= projected_rows(subject, specs, measures, features.width, show)
-        if settings.supervised:
-            scores |= supervised_row(run, splits, specs, space, show)
-    scores["verdict"] = verdict(scores)
-    show.scores(scores)
-    return scores, partial(write_report, run, splits, scores, features, scored.predictions, other=other)
-
-
-def _trained(run: Run, splits: Splits, space: str, *, own: bool) -> Subject:
-    """A run's method as measures look at it. What decodes the recipe's space is kept with the run.
-
-    own: the splits are the run's: of these are its kept decoder, and the classes that it went without.
-    """
-    subject = subject_of(run.recipe, run.own, run.method, splits, space)
-    if not own:
-        return replace(subject, without=())
-    return replace(subject, kept=run.folder / DECODER) if subject.space == run.space else subject
-
-
-def _seen(run: Run, splits: Splits, show: Show) -> int | None:
-    """How many of the test examples are among those of its training; None where these are not at hand."""
-    from diabolo.data.fetch import is_there  # pooch and requests are slow to import
-
-    name = run.recipe.data.name
-    try:
-        if run.own.splits is None and name in CATALOG and not is_there(CATALOG[name]):
-            raise UserError(f"{name} is not on this machine")
-        train = trained_on(run).train
-    except UserError as error:
-        show.note(f"whether it was trained on some of the test examples cannot be told: {error}")
-        return None
-    return int(identical(probe_images(splits)[2], train).sum())
-
-
-def _chosen(
-    suite: str | Path | None,
-    probes: Sequence[str | Mapping[str, Any]] | None,
-    measures: Sequence[str | Mapping[str, Any]] | None,
-    settings: Evaluation,
-) -> Suite | None:
-    """What the user asks to be scored by: by name as the settings have it, else with defaults."""
-    if suite is not None:
-        return read_suite(str(suite))
-    if probes is None and measures is None:
-        return None
-
-    def named(wanted: Any, table: Table, own: Sequence[Spec] | None) -> list[Spec]:
-        known = {spec["name"]: spec for spec in own or ()}
-        wanted = [wanted] if isinstance(wanted, str | Mapping) else wanted or ()
-        return [
-            known[spec] if isinstance(spec, str) and spec in known else table.complete(spec, table.kind)
-            for spec in wanted
-        ]
-
-    return Suite(
-        probes=named(probes, PROBES, settings.probes),
-        measures=named(measures, MEASURES, settings.measures),
-    )
-
-
-def _usual(targets: set[Target]) -> Suite:
-    """What a representation is scored by unless something is asked for; without labels by its rank alone."""
-    return read_suite("fast") if "labels" in targets else Suite(probes=[], measures=[])
-
-
-def _applicable(
-    suite: Suite, targets: set[Target], subject: Subject | None, strict: bool, show: Show
-) -> Suite:
-    """What of the suite applies; the rest is refused, or left out with a line that says why."""
-    kept, against = applicable(suite, targets, subject)
-    for reason, names in against.items():
-        if strict:
-            raise UserError(f"{names[0]}: {reason}")
-        show.note(f"left out {', '.join(names)}: {reason}")
-    return kept
-
-
-def _left_out(show: Show, why: UserError) -> None:
-    show.note(f"left out {why}")
-
-
-def subject_of(recipe: Recipe, own: Own, method: Method, splits: Splits, space: str | None = None) -> Subject:
-    """A method as measures look at it, in the recipe's space unless another is given."""
-    return Subject(
-        method,
-        splits,
-        space or recipe.evaluation.space or method.spaces[0],
-        views_at_hand(recipe, own.transforms),
-        recipe.data.without,
-        recipe.seed,
-        decoder=recipe.decoder or decoder_for(splits.train.shape, recipe.encoder),
-        precision=recipe.training.precision,
-    )
+    if wanted is not None:
+        settings = replace(settings, probes=wanted.probes, measures=wanted.measures)
+    return scores_of(run, splits, settings, show, strict=strict, other=other)

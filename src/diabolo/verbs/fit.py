@@ -19,6 +19,7 @@ from torch import nn
 
 from diabolo.allocator import spare_page_faults
 from diabolo.components import CUSTOM
+from diabolo.console import Show
 from diabolo.data.catalog import CATALOG
 from diabolo.data.images import Images, Splits
 from diabolo.data.splits import AtHand, load, of_digest, splits_from
@@ -33,13 +34,12 @@ from diabolo.methods.build import Facts, build_method, facts_of
 from diabolo.networks import mirror
 from diabolo.precision import flushed_denormals
 from diabolo.recipe import Data, Recipe, complete_for, difference
-from diabolo.run import Own, Run, TakenError
+from diabolo.runs.asked import asked_recipe, own_of
+from diabolo.runs.preflight import preflight
+from diabolo.runs.run import Own, Run, TakenError
+from diabolo.runs.train import Watch, train_run, warm_start
+from diabolo.scoring.run import score_run, subject_of
 from diabolo.training.precision_trial import faster, step_times
-from diabolo.verbs.asked import asked_recipe, own_of
-from diabolo.verbs.console import Show
-from diabolo.verbs.evaluate import score_run, subject_of
-from diabolo.verbs.preflight import preflight
-from diabolo.verbs.sitting import Watch, train_run, warm_start
 from diabolo.views.base import View
 
 T = TypeVar("T")

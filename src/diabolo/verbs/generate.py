@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from diabolo import generation
+from diabolo.console import Show
 from diabolo.data.images import Splits
 from diabolo.errors import UserError, unknown
 from diabolo.evaluation import denoising
@@ -24,11 +25,10 @@ from diabolo.generation import Array, Coder, Gaussian
 from diabolo.latents import FITTED, NotSampledError
 from diabolo.report.figures import reconstructions
 from diabolo.report.grids import grid, square
-from diabolo.run import Run
+from diabolo.runs.inputs import Looked, coder_of, images_of, opened, splits_of, view_of
+from diabolo.runs.outputs import Arrays, at_least, folder_for, pictured, write
+from diabolo.runs.run import Run
 from diabolo.seeds import generator
-from diabolo.verbs.console import Show
-from diabolo.verbs.pictures import Arrays, at_least, folder_for, pictured, write
-from diabolo.verbs.reading import Looked, coder_of, images_of, opened, splits_of, view_of
 
 SHOWN = 12  # images in a row of a picture
 TRAVERSED = 10  # dimensions, where none is named

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from diabolo.console import Show
 from diabolo.data.images import Images
 from diabolo.data.parts import Parts
 from diabolo.errors import UserError
 from diabolo.evaluation.neighbours import nearest
 from diabolo.generation import Array
+from diabolo.pages.gallery import spread
 from diabolo.report.gallery import Neighbours, drawn
-from diabolo.run import Run
-from diabolo.verbs.console import Show
-from diabolo.verbs.gallery import spread
-from diabolo.verbs.pictures import Arrays, at_least, folder_for, pictured, write
-from diabolo.verbs.reading import Looked, images_of, opened, parts_of, represented, splits_of
+from diabolo.runs.inputs import Looked, images_of, opened, parts_of, represented, splits_of
+from diabolo.runs.outputs import Arrays, at_least, folder_for, pictured, write
+from diabolo.runs.run import Run
 
 USUAL = 8  # neighbours of an image
 SHOWN = 12  # images in the picture

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from diabolo.console import Show
 from diabolo.data.images import Images, Splits
 from diabolo.data.parts import Parts
 from diabolo.data.splits import split
@@ -24,11 +25,10 @@ from diabolo.generation import Array
 from diabolo.recipe import Data
 from diabolo.report.figures import short
 from diabolo.report.grids import grid
-from diabolo.run import Run
+from diabolo.runs.inputs import Looked, images_of, opened, own_origins, parts_of, splits_of
+from diabolo.runs.outputs import Arrays, folder_for, pictured, write
+from diabolo.runs.run import Run
 from diabolo.tables import PROBES
-from diabolo.verbs.console import Show
-from diabolo.verbs.pictures import Arrays, folder_for, pictured, write
-from diabolo.verbs.reading import Looked, images_of, opened, own_origins, parts_of, splits_of
 
 ACROSS = 12  # images of a class in the picture
 NAMED = 5  # of images, and of classes, on the terminal

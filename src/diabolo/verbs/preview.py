@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from diabolo.console import Show
 from diabolo.data.images import Images, Splits
 from diabolo.data.splits import AtHand, load, splits_from
 from diabolo.errors import UserError, blaming_settings
 from diabolo.files import check_file, expanded, write_bytes
 from diabolo.generation import Array
+from diabolo.methods.build import build_pipelines
+from diabolo.pages.gallery import DRAWS, class_names, resized, spread
 from diabolo.recipe import complete_for
 from diabolo.report.figures import save, short
 from diabolo.report.grids import grid, square
+from diabolo.runs.asked import Named, Settings, asked_recipe, own_of
+from diabolo.runs.outputs import at_least
 from diabolo.seeds import generator
-from diabolo.verbs.asked import Named, Settings, asked_recipe, own_of
-from diabolo.verbs.console import Show
-from diabolo.verbs.gallery import DRAWS, class_names, resized, spread
-from diabolo.verbs.pictures import at_least
 from diabolo.views.base import View
-from diabolo.views.pipeline import build_pipelines
 
 EACH = 12  # images of a class, where there are no views
 COUNTED = 40  # classes that are counted one by one

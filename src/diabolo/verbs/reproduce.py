@@ -8,10 +8,10 @@ from pathlib import Path
 
 from diabolo.errors import UserError, several, unknown
 from diabolo.files import expanded, write_text
+from diabolo.pages.illustrate import illustrate
 from diabolo.studies.results import Store
 from diabolo.studies.section import claims, section
 from diabolo.studies.study import PICTURES, Study, named_studies, read_study
-from diabolo.verbs.illustrate import illustrate
 from diabolo.verbs.work import share
 
 RESULTS, PAGE, RUNS = "results", "RESULTS.md", "runs"

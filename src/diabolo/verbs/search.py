@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from filelock import FileLock
 
+from diabolo.console import Show
 from diabolo.data.images import Splits
 from diabolo.data.splits import load
 from diabolo.errors import Interrupted, SettingsError, UserError, blaming_settings, unknown
@@ -20,6 +21,9 @@ from diabolo.evaluation.verdict import differ
 from diabolo.files import check_folder, expanded, write_json, write_text
 from diabolo.recipe import Data, Recipe, complete_for, compose, pairs
 from diabolo.report import search as page
+from diabolo.runs.asked import asked_recipe, path_of
+from diabolo.runs.outputs import at_least
+from diabolo.runs.preflight import check_batches, check_labels
 from diabolo.tables import METHODS
 from diabolo.tuning.criteria import CRITERIA, LIVE, By
 from diabolo.tuning.ledger import (
@@ -34,12 +38,8 @@ from diabolo.tuning.ledger import (
     values_of,
 )
 from diabolo.tuning.space import SPACES, Space, corners, default_space, settings_from, space_from
-from diabolo.verbs.asked import asked_recipe, path_of
-from diabolo.verbs.console import Show
 from diabolo.verbs.criterion import before_training, value_of
 from diabolo.verbs.fit import fit
-from diabolo.verbs.pictures import at_least
-from diabolo.verbs.preflight import check_batches, check_labels
 from diabolo.verbs.work import in_parallel
 
 if TYPE_CHECKING:

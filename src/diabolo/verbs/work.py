@@ -16,6 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
+from diabolo.console import Show
 from diabolo.errors import (
     Interrupted,
     MemoryTooSmallError,
@@ -25,10 +26,9 @@ from diabolo.errors import (
     several,
 )
 from diabolo.recipe import Recipe, departs
-from diabolo.run import Run
+from diabolo.runs.run import Run
 from diabolo.studies.results import Store
 from diabolo.studies.study import Job, Study
-from diabolo.verbs.console import Show
 from diabolo.verbs.criterion import value_of
 from diabolo.verbs.fit import fit
 

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diabolo.components import CUSTOM
 from diabolo.distributed import local, world_size
 from diabolo.errors import UserError
 from diabolo.memory import send
-from diabolo.recipe import Recipe
-from diabolo.tables import VIEWS
 from diabolo.views.base import Drawn, View
 
 
@@ -108,33 +105,3 @@ def make_batch(
         views.append(pipeline.apply(clean, here))
         draws.append(here)
     return Batch(views, draws, clean, index, labels, progress)
-
-
-def build_pipelines(recipe: Recipe, custom: Sequence[View] | None = None) -> list[Pipeline]:
-    """The pipelines of a complete recipe: the views, and the smaller ones where it has them.
-
-    custom: the user's own augmentations, where the recipe says so.
-    """
-    pipelines = []
-    for group in (recipe.views, recipe.local_views):
-        if group is not None:
-            assert isinstance(group.transforms, list), "complete the recipe first"
-            if {"name": CUSTOM} not in group.transforms:
-                views = [VIEWS.build(spec) for spec in group.transforms]
-            elif custom is None:
-                raise UserError("this run's views are objects of yours: pass them again as transforms=…")
-            else:
-                views = list(custom)
-            pipelines.append(Pipeline(views, group.count))
-    return pipelines
-
-
-def views_at_hand(recipe: Recipe, custom: Sequence[View] | None = None) -> Pipeline | None:
-    """The views of a complete recipe, to look at; `custom` as for `build_pipelines`.
-
-    None where it has no augmentations, or where they are objects of the user's that were not passed again.
-    """
-    if {"name": CUSTOM} in recipe.views.transforms and custom is None:
-        return None
-    [pipeline, *_] = build_pipelines(recipe, custom)
-    return pipeline if pipeline.transforms else None

@@ -10,14 +10,13 @@ from diabolo.errors import UserError, blaming_settings
 from diabolo.evaluation.features import lacking, probe_images, targets_of
 from diabolo.evaluation.suite import target
 from diabolo.methods.base import Method
-from diabolo.methods.build import Facts, build_method
+from diabolo.methods.build import Facts, build_method, build_pipelines
 from diabolo.recipe import Recipe
-from diabolo.run import Own
+from diabolo.runs.run import Own
+from diabolo.runs.supervised import supervised_recipe
 from diabolo.tables import METHODS
 from diabolo.training.loop import Feed
 from diabolo.training.step import check_compiler
-from diabolo.verbs.supervised import supervised_recipe
-from diabolo.views.pipeline import build_pipelines
 
 
 @blaming_settings()

@@ -11,14 +11,11 @@ Nothing in it is executed when it is loaded.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -32,15 +29,16 @@ from diabolo.data.arrays import to_pixels
 from diabolo.data.images import Images, Splits
 from diabolo.data.splits import AtHand, reading_of, splits_from
 from diabolo.errors import UserError
-from diabolo.evaluation.features import extract
 from diabolo.evaluation.suite import read_scores
 from diabolo.files import check_folder, expanded, read_tensors, write_json, write_tensors, write_text
-from diabolo.methods.base import Method, evaluating
-from diabolo.methods.build import Facts, build_method, facts_from
+from diabolo.methods.base import Method
+from diabolo.methods.build import Facts, build_method, build_pipelines, facts_from
+from diabolo.networks.shapes import evaluating
 from diabolo.recipe import Evaluation, Recipe, from_yaml
-from diabolo.revision import REVISION
+from diabolo.representation import extract
+from diabolo.runs.environment import default_device, environment
 from diabolo.views.base import View
-from diabolo.views.pipeline import Pipeline, build_pipelines
+from diabolo.views.pipeline import Pipeline
 
 FORMAT_VERSION = 1
 
@@ -271,46 +269,3 @@ def _taken(folder: Path) -> TakenError:
         return TakenError(f"{folder} already holds a run: continue it with --resume, or choose another --out")
     what = "exists and is not empty" if folder.is_dir() else "is a file, and no folder"
     return TakenError(f"{folder} {what}: choose another --out")
-
-
-def default_device() -> torch.device:
-    """The first GPU, if there is one that CUDA or Metal can use, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def environment() -> dict[str, Any]:
-    """Where a run takes place, and with what code: versions, processor, threads."""
-    packages = ("diabolo", "torch", "lightning-fabric", "numpy", "scikit-learn")
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(terse=True),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "packages": {name: version(name) for name in packages},
-        "revision": REVISION,
-    }
-
-
-def machine_in(environment: Mapping[str, Any]) -> str:
-    """The machine of an `environment`, in words: what computed, and on how many threads."""
-    threads = environment["threads"]
-    processor = f"{environment['processor']}, {threads} thread{'s' * (threads != 1)}"
-    return ", ".join([*environment["gpus"], processor])
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [
-            line.partition(":")[2].strip()
-            for line in info.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        if info.exists()
-        else []
-    )
-    return names[0] if names else platform.processor() or platform.machine()

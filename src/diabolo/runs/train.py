@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from diabolo.console import Bar, Show, in_two_units
 from diabolo.data.ahead import fewer
 from diabolo.data.images import Splits
 from diabolo.distributed import alone, mean_over_processes, world_size
@@ -27,13 +28,12 @@ from diabolo.memory import TO_TRAIN, enough
 from diabolo.methods.base import Method
 from diabolo.networks import norm
 from diabolo.precision import in_precision
-from diabolo.run import Run
+from diabolo.runs.run import Run
 from diabolo.tables import SCHEDULES
 from diabolo.training import checkpoints
 from diabolo.training.loop import Event, Feed, prepare, train
 from diabolo.training.untrained import estimate_statistics
 from diabolo.training.validation import validation_loss
-from diabolo.verbs.console import Bar, Show, in_two_units
 
 Watch = Callable[[Mapping[str, Any]], None]
 CURVE_POINTS = 20  # of the live curve, unless the recipe says how often

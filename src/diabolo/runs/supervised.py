@@ -13,6 +13,7 @@ from filelock import FileLock
 from lightning_fabric import Fabric
 
 from diabolo.components import Table
+from diabolo.console import Show
 from diabolo.data.images import Splits
 from diabolo.distributed import alone
 from diabolo.errors import Interrupted, UserError
@@ -20,10 +21,9 @@ from diabolo.evaluation.features import probe_images
 from diabolo.files import cache_folder
 from diabolo.recipe import Recipe, compose
 from diabolo.revision import REVISION
-from diabolo.run import Run
+from diabolo.runs.run import Run
+from diabolo.runs.train import train_run
 from diabolo.tables import DECODERS, ENCODERS, MEASURES, METHODS, PROBES, VIEWS
-from diabolo.verbs.console import Show
-from diabolo.verbs.sitting import train_run
 
 
 def supervised_recipe(recipe: Recipe, splits: Splits) -> Recipe:

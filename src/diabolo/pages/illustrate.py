@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
 from diabolo import generation
+from diabolo.console import Show
+from diabolo.evaluation import denoising
 from diabolo.files import write_bytes
+from diabolo.generation import Gaussian
 from diabolo.latents import NotSampledError
 from diabolo.report.figures import Series, budgets, save, series, shades, similarity
 from diabolo.report.grids import grid
-from diabolo.run import Run
+from diabolo.runs.inputs import coder_of, images_of, splits_of
+from diabolo.runs.run import Run
+from diabolo.seeds import generator
 from diabolo.studies.beside import by_row, references_of
 from diabolo.studies.results import Result, Store, cost_of
 from diabolo.studies.study import Job, Study
-from diabolo.verbs.console import Show
-from diabolo.verbs.generate import denoise, sample
-from diabolo.verbs.pictures import Arrays
-from diabolo.verbs.reading import coder_of, images_of
 
 SHOWN = 12  # images in a row
+NOISE = 0.3  # of what is denoised
 
 
 def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> None:
@@ -44,9 +45,10 @@ def illustrate(study: Study, store: Store, runs: Path, quiet: bool = False) -> N
         path = store.folder / f"{kind}.png"
         if kind in study.pictures and found and (len(found) == runnable or not path.exists()):
             write_bytes(path, draw(found, Show(quiet)))
-    for kind, draw_each in {"denoised": _denoised, "similarity": _similarity}.items():
-        if kind in study.pictures:
-            draw_each(found, store.folder)
+    if "denoised" in study.pictures:
+        _denoised(found, store.folder, Show(quiet))
+    if "similarity" in study.pictures:
+        _similarity(found, store.folder)
     for kind in {"latents", "confusion"} & set(study.pictures):
         _from_report(kind, found, store.folder)
 
@@ -144,13 +146,14 @@ def _reconstructions(runs: dict[str, Run], show: Show) -> bytes:
 def _samples(runs: dict[str, Run], show: Show) -> bytes:
     """Samples from each prior, or where a method has none from a Gaussian fitted to its codes."""
     rows: dict[str, generation.Array] = {}
-    with TemporaryDirectory() as scratch:
-        for name, run in runs.items():
-            try:
-                drawn = sample(run, n=SHOWN, out=scratch, quiet=True)
-            except NotSampledError:
-                drawn = sample(run, source="latents", n=SHOWN, out=scratch, quiet=True)
-            rows[name] = np.clip(drawn["images"], 0, 1)
+    for name, run in runs.items():
+        method, rng = coder_of(run, None, show), generator("sample", 0)
+        try:
+            width = generation.code_width(method, run.facts.shape)
+            codes = generation.sample_prior(method, SHOWN, width, rng)
+        except NotSampledError:
+            codes = Gaussian.fit(generation.codes(method, splits_of(run).train)).sample(SHOWN, rng)
+        rows[name] = generation.decode(method, codes).clip(0, 1)
     return save(grid(list(rows.values()), list(rows)), "png")
 
 
@@ -162,16 +165,17 @@ def _from_report(kind: str, runs: dict[str, Run], folder: Path) -> None:
             write_bytes(path, drawn.read_bytes())
 
 
-def _denoised(runs: dict[str, Run], folder: Path) -> None:
+def _denoised(runs: dict[str, Run], folder: Path, show: Show) -> None:
     """Original, noisy and denoised, of each row."""
     for run in runs.values():
         path = folder / f"denoised-{run.folder.name}.png"
         if _lacks(path, run):
-            with TemporaryDirectory() as scratch:
-                arrays: Arrays = denoise(run, n=SHOWN, out=scratch, quiet=True)
-            names = ("original", "noisy", "denoised", "pca", "wiener")
-            rows = [arrays[name] if name != "original" else arrays[name] / 255 for name in names]
-            write_bytes(path, save(grid([np.clip(r, 0, 1) for r in rows], names), "png"))
+            bench = denoising.bench(coder_of(run, None, show), splits_of(run), NOISE, 0)
+            few = images_of(run, None, show).take(torch.arange(SHOWN))
+            noisy = np.concatenate([after for _, after in denoising.noisy_batches(few, NOISE, 0)])
+            rows = {"original": few.floats().numpy(), "noisy": noisy}
+            rows |= {name: denoiser(noisy) for name, denoiser in bench.denoisers.items()}
+            write_bytes(path, save(grid([np.clip(r, 0, 1) for r in rows.values()], list(rows)), "png"))
 
 
 def _similarity(runs: dict[str, Run], folder: Path) -> None:

@@ -11,12 +11,12 @@ from diabolo import generation
 from diabolo.data.images import Images, Splits
 from diabolo.evaluation.features import features_of, probe_images, sample
 from diabolo.generation import Coder
+from diabolo.pages import gallery
 from diabolo.report import projection
 from diabolo.report.comparison import Side, Sides
-from diabolo.run import Run
-from diabolo.verbs import gallery
-from diabolo.verbs.pictures import pictured
-from diabolo.verbs.reading import coder_at_hand, splits_of
+from diabolo.runs.inputs import coder_at_hand, splits_of
+from diabolo.runs.outputs import pictured
+from diabolo.runs.run import Run
 
 KNOWN = 5_000  # training images among which neighbours are looked for
 POINTS = 500  # test images in the planes

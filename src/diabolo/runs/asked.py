@@ -12,7 +12,7 @@ from diabolo.components import CUSTOM
 from diabolo.data.splits import AtHand
 from diabolo.errors import UserError
 from diabolo.recipe import Recipe, compose, nested, read_recipe
-from diabolo.run import NOTHING, Own
+from diabolo.runs.run import NOTHING, Own
 from diabolo.views.base import View
 
 Settings = Sequence[str] | Mapping[str, Any]

@@ -8,12 +8,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from diabolo.console import Show
 from diabolo.errors import UserError
 from diabolo.files import check_folder, expanded, write_arrays, write_bytes, write_csv
 from diabolo.generation import Array
 from diabolo.report.figures import save
-from diabolo.run import Run
-from diabolo.verbs.console import Show
+from diabolo.runs.run import Run
 
 Arrays = dict[str, Array]
 

@@ -12,12 +12,12 @@ from diabolo.evaluation.features import Features, probe_images, sample
 from diabolo.evaluation.neighbours import nearest
 from diabolo.generation import Array, Coder, Gaussian
 from diabolo.latents import NotSampledError
+from diabolo.methods.build import views_at_hand
 from diabolo.report.gallery import Gallery, Neighbours, Worst
 from diabolo.report.table import number
-from diabolo.run import Run
+from diabolo.runs.outputs import pictured
+from diabolo.runs.run import Run
 from diabolo.seeds import generator
-from diabolo.verbs.pictures import pictured
-from diabolo.views.pipeline import views_at_hand
 
 VIEWED, DRAWS = 6, 8  # images that views are shown of, and views of each in each size
 ACROSS = 9  # images in a row; odd, so that a traversal passes through the mean code

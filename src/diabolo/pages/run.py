@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from sklearn.metrics import confusion_matrix
 
+from diabolo.console import in_two_units, sizes_of
 from diabolo.data.images import Images, Splits
 from diabolo.evaluation.features import Features, probe_images, sample
 from diabolo.generation import Coder
+from diabolo.pages import gallery
 from diabolo.report import page
 from diabolo.report.measures import measures_of
-from diabolo.run import Run, environment, machine_in
+from diabolo.runs.environment import environment, machine_in
+from diabolo.runs.inputs import coder_at_hand, view_of
+from diabolo.runs.run import Run
 from diabolo.studies.results import cost_of
-from diabolo.verbs import gallery
-from diabolo.verbs.console import in_two_units, sizes_of
-from diabolo.verbs.reading import coder_at_hand, view_of
 
 POINTS = 2_000  # in the maps of the latents
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diabolo.components import CUSTOM
+from diabolo.console import Show
 from diabolo.data.arrays import check_levels
 from diabolo.data.at_hand import images_at_hand
 from diabolo.data.catalog import CATALOG
@@ -19,15 +20,14 @@ from diabolo.data.rows import join
 from diabolo.data.splits import AtHand, of_digest, read_parts, reading_of, split, splits_from
 from diabolo.errors import UnreadableError, UserError
 from diabolo.evaluation.decoder import coder_for
-from diabolo.evaluation.features import extract
 from diabolo.evaluation.references import Pixels
 from diabolo.files import expanded
 from diabolo.generation import Coder
+from diabolo.methods.build import views_at_hand
 from diabolo.recipe import Data, decoder_for
-from diabolo.run import Run
+from diabolo.representation import extract
+from diabolo.runs.run import Run
 from diabolo.seeds import generator
-from diabolo.verbs.console import Show
-from diabolo.views.pipeline import views_at_hand
 
 PIXELS = "pixels"  # as a space to compare images in
 DECODER = "decoder.safetensors"  # in a run folder: trained for a method without one

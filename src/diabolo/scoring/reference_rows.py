@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from functools import cache, partial
 from typing import Any
 
+from diabolo.console import Show
 from diabolo.data.images import Splits
 from diabolo.errors import UserError
 from diabolo.evaluation.encoders import given
@@ -21,11 +22,10 @@ from diabolo.evaluation.suite import as_score, needing, score
 from diabolo.generation import device_of
 from diabolo.methods.base import Method
 from diabolo.revision import REVISION
-from diabolo.run import Run
+from diabolo.runs.run import Run
+from diabolo.runs.supervised import own_parts, supervised_recipe, supervised_twin
 from diabolo.tables import MEASURES, PROBES
 from diabolo.training.untrained import estimate_statistics
-from diabolo.verbs.console import Show
-from diabolo.verbs.supervised import own_parts, supervised_recipe, supervised_twin
 
 Specs = list[dict[str, Any]]
 

@@ -11,6 +11,8 @@ import yaml
 
 from diabolo.differences import in_common, without
 from diabolo.evaluation.verdict import FEW
+from diabolo.pages.illustrate import at_hand, live_curves
+from diabolo.pages.side_by_side import side_by_side
 from diabolo.recipe import Recipe, complete_for
 from diabolo.report.comparison import Comparison, Row
 from diabolo.studies.beside import by_row
@@ -20,8 +22,6 @@ from diabolo.studies.section import cost_cells
 from diabolo.studies.statistics import paired
 from diabolo.studies.study import Job, Study
 from diabolo.studies.table import Cell, StudyTable
-from diabolo.verbs.illustrate import at_hand, live_curves
-from diabolo.verbs.sides import side_by_side
 
 
 def content_of(

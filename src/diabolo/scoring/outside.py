@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from diabolo.components import CUSTOM
+from diabolo.console import Show, sizes_of
 from diabolo.data.splits import AtHand, load, splits_from
 from diabolo.errors import UserError
 from diabolo.evaluation.encoders import Encoder, given
 from diabolo.evaluation.feature_files import load_features
 from diabolo.evaluation.features import Features, Target, features_of, probe_images, targets_of
 from diabolo.evaluation.measures import Subject
+from diabolo.evaluation.suite import score
+from diabolo.evaluation.suites import Suite
+from diabolo.evaluation.verdict import verdict
 from diabolo.files import expanded
 from diabolo.generation import device_of
+from diabolo.networks.shapes import evaluating
 from diabolo.networks.timm import TIMM, TimmFeatures
+from diabolo.pages.run import write_page
 from diabolo.recipe import Data
-from diabolo.run import default_device
-from diabolo.verbs.console import Show, sizes_of
+from diabolo.runs.environment import default_device
+from diabolo.scoring.choice import applying, left_out, usual
+from diabolo.scoring.reference_rows import measured_scores, projected_rows, tuned_scores
+from diabolo.scoring.run import Draw
 
 
 @dataclass(frozen=True)
@@ -91,3 +102,26 @@ def _made_of(
         return features_of(method.represent, splits, device_of(method))
 
     return Outside(title, targets_of(*probe_images(splits)), features, Subject(method, splits, "h"))
+
+
+def scores_of_outside(
+    outside: Outside, chosen: Suite | None, strict: bool, show: Show
+) -> tuple[dict[str, Any], Draw]:
+    """A representation from outside; where its examples are known, beside PCA and raw pixels of them."""
+    chosen = usual(outside.targets) if chosen is None else chosen
+    subject, seed = outside.subject, 0
+    with evaluating(subject.method) if subject else nullcontext():
+        suite = applying(chosen, outside.targets, subject, strict, show)
+        leave_out = None if strict else partial(left_out, show)
+        features = outside.features()
+        scored = score(features, suite.probes, seed, leave_out)
+        scores: dict[str, Any] = {"encoder": scored.scores}
+        if subject is not None:
+            specs = [spec for spec in suite.probes if spec["name"] in scored.scores]
+            scores["encoder"] |= tuned_scores(subject, suite.probes, show, leave_out)
+            scores["encoder"] |= measured_scores(suite.measures, subject, show)
+            scores |= projected_rows(subject, specs, suite.measures, features.width, show)
+    splits = None if subject is None else subject.splits
+    scores["verdict"] = verdict(scores)
+    show.scores(scores)
+    return scores, partial(write_page, outside.title, splits, scores, features, scored.predictions)

@@ -1,0 +1,1 @@
+"""What pages and pictures show, gathered from runs; how it looks is `report`."""
