@@ -57,7 +57,7 @@ def test_the_family_is_complete() -> None:
         ("vae", ("method.objective=iwae", "method.samples=5")),
         ("vae", ("method.likelihood={name: gaussian, variance: learned}",)),
         ("vae", ("method.likelihood={name: gaussian, variance: pixel}",)),
-        ("vae", ("method.likelihood=categorical",)),
+        ("vae", ("method.likelihood=categorical", "decoder={name: conv, filters: [4, 8]}")),
         ("vae", ("method.likelihood={name: discretised-logistic, scale: pixel}",)),
         ("vae", ("method.likelihood=cross-entropy-as-coded",)),
         ("simvae", ("method.prior.form=as-coded", "method.likelihood=squared-error-as-coded")),
@@ -104,6 +104,7 @@ def test_every_combination_of_the_slots_works_or_is_refused(posterior: str, prio
             "method__penalties": penalties,
             "method__objective": objective,
             "method__samples": samples,
+            "decoder": {"name": "conv", "filters": [4]},  # which any likelihood takes
         }
         bounded = (
             posterior == "gaussian"
@@ -137,6 +138,8 @@ def test_every_combination_of_the_slots_works_or_is_refused(posterior: str, prio
         ({"method__penalties": ["contraction"], "method__head": "mlp"}, "batch norm mixes the batch"),
         ({"method__likelihood": {"name": "bernoulli", "space": "normalised"}}, "use space=pixels"),
         ({"method__likelihood": {"name": "categorical", "space": "normalised"}}, "use space=pixels"),
+        ({"method__likelihood": "categorical"}, "use discretised-logistic, or decoder=conv"),
+        ({"method__likelihood": "categorical", "decoder": "linear"}, "256 levels of each pixel"),
         ({"method__objective": "iwae"}, "a point posterior gives no bound"),
         ({"method__objective": "iwae", "method__posterior": "gaussian"}, "prior 'none' .* gives no bound"),
         ({"method__with_original": True, "method__track_original": True}, "drop one"),

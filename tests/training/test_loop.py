@@ -129,6 +129,16 @@ def test_compiled_follows_eager(name: str, settings: tuple[str, ...]) -> None:
     assert apart.norm() < (0.02 if recipe.training.precision == "bf16" else 1e-5) * way.norm()
 
 
+@pytest.mark.parametrize("name", ["ae", "moco"])  # as one graph, and in pieces
+def test_a_compiled_training_leaves_the_compiler_as_it_was(name: str) -> None:
+    from torch._inductor import config
+
+    before = config.get_config_copy()
+    recipe = digits_recipe(name, *SMALL, "training.compile=true", "decoder={name: mlp, widths: [16]}")
+    trained(recipe, most=2)
+    assert config.get_config_copy() == before
+
+
 IN_PIECES = {"moco", "contractive-ae"}  # what has a part that no graph takes
 
 
@@ -198,7 +208,7 @@ def test_a_step_that_is_not_one_graph_is_said_to_be_compiled_in_pieces(
 
 
 def test_a_compiler_that_fails_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("no space left for the compiler")
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=fail))

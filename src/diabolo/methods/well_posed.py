@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from diabolo.errors import UserError
+from diabolo.likelihoods import Categorical
 
 if TYPE_CHECKING:
     from diabolo.methods.autoencoder import Autoencoder
@@ -28,12 +31,22 @@ def refuse_ill_posed(method: Autoencoder, shape: tuple[int, ...], views: int) ->
         )
     if method.likelihood.support == "levels" and len(shape) == 1:
         raise UserError("method.likelihood: vectors have no 256 levels to distribute mass over: use gaussian")
+    if isinstance(method.likelihood, Categorical) and not convolves(method.decoder):
+        raise UserError(
+            "method.likelihood: a decoder without convolutions would have weights of its own for each of the "
+            "256 levels of each pixel: use discretised-logistic, or decoder=conv"
+        )
     if method.objective == "iwae":
         refuse_no_bound(method)
         if method.beta != 1:
             raise UserError("method.beta: the importance-weighted bound has no β: leave it at 1")
     for penalty in method.penalties:
         penalty.check(method)
+
+
+def convolves(network: nn.Module) -> bool:
+    """Whether it has a convolution, by which the pixels share their weights."""
+    return any(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) for layer in network.modules())
 
 
 def refuse_no_bound(method: Autoencoder) -> None:

@@ -13,7 +13,7 @@ from diabolo.distributed import world_size
 from diabolo.errors import SettingsError, UserError
 from diabolo.methods.base import Method, Terms
 from diabolo.precision import in_precision
-from diabolo.views.pipeline import Batch, Pipeline
+from diabolo.views.pipeline import Batch, Options, Pipeline
 
 Note = Callable[[str], Any]  # is told what a user may want to know
 
@@ -47,18 +47,18 @@ def compile_step(
     graphs: record what is launched on CUDA as graphs. Elsewhere it changes nothing.
     note: is told when the step turns out not to be one graph.
     """
-    import torch._inductor.config
-
     torch._dynamo.reset()  # runs of one process share the code that is compiled, up to a limit of variants
-    torch._inductor.config.fallback_random = True
     device = next(method.parameters()).device.type
-    # A small network's kernels are called without Python; what several processes exchange cannot be. Other
-    # devices would need their toolkit's headers.
-    torch._inductor.config.cpp_wrapper = device == "cpu" and world_size() == 1
-    mode = "reduce-overhead" if graphs and device == "cuda" else None
+    options = {
+        "fallback_random": True,
+        # A small network's kernels are called without Python; what several processes exchange cannot be.
+        # Other devices would need their toolkit's headers.
+        "cpp_wrapper": device == "cpu" and world_size() == 1,
+        "triton.cudagraphs": graphs and device == "cuda",
+    }
     for pipeline in pipelines:
-        pipeline.compile(mode)
-    return CompiledStep(method, mode, note)
+        pipeline.compile(options)
+    return CompiledStep(method, options, note)
 
 
 class CompiledStep:
@@ -69,14 +69,14 @@ class CompiledStep:
     compiled in place, in pieces; `graph` is then None.
     """
 
-    def __init__(self, method: Method, mode: str | None, note: Note) -> None:
-        self.method, self.mode, self.note = method, mode, note
+    def __init__(self, method: Method, options: Options, note: Note) -> None:
+        self.method, self.options, self.note = method, options, note
         self.graph: Step | None = None
         if world_size() > 1 or any(_hooks(p) for p in method.parameters()):
-            method.compile(mode=mode)
+            method.compile(options=options)
         else:
             # Whole or not at all: where the graph breaks, a traced `backward` leaves gradients out, unsaid.
-            self.graph = torch.compile(forward_backward, fullgraph=True, mode=mode)
+            self.graph = torch.compile(forward_backward, fullgraph=True, options=options)
 
     def __call__(self, method: nn.Module, batch: Batch, precision: str, parts: int = 1) -> Terms:
         """Raises `SettingsError` where not even the forward pass can be compiled."""
@@ -90,7 +90,7 @@ class CompiledStep:
             except (TorchDynamoException, FailOnRecompileLimitHit) as error:  # before anything was computed
                 self.note(f"compiled in pieces, for the step is not one graph ({_reason(error)})")
                 self.graph = None
-                self.method.compile(mode=self.mode)
+                self.method.compile(options=self.options)
             finally:
                 config.trace_autograd_ops = before  # a user's own compiled code relies on it
         try:

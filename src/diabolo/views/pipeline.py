@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from diabolo.distributed import local, world_size
 from diabolo.errors import UserError
 from diabolo.memory import send
 from diabolo.views.base import Drawn, View
+
+Options = dict[str, Any]  # of the compiler, for what is compiled with them and nothing else
 
 
 @dataclass
@@ -78,10 +81,10 @@ class Pipeline:
             x = view.apply(x, parameters)
         return x.unflatten(0, (-1, self.count))
 
-    def compile(self, mode: str | None = None) -> None:
-        """Fuse the chain into one kernel or few; the draws stay eager. mode: `torch.compile`'s."""
+    def compile(self, options: Options | None = None) -> None:
+        """Fuse the chain into one kernel or few; the draws stay eager. options: `torch.compile`'s."""
         if self.transforms:  # else there is nothing to fuse, and a compiled call costs more than it
-            self.apply = torch.compile(self._apply, dynamic=False, mode=mode)
+            self.apply = torch.compile(self._apply, dynamic=False, options=options)
 
 
 def make_batch(
