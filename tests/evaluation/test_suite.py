@@ -1,6 +1,7 @@
 """The suite: the scores of a representation, and the file that keeps them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,9 +101,16 @@ def test_a_quick_look_reads_validation_and_never_test(digits):
     assert result["knn"] == KNN(k=20)(Features(train, part, part), seed=0).accuracy > 0.9
 
 
-def test_a_quick_look_without_labels(digits):
-    from dataclasses import replace
+def test_the_rank_of_a_quick_look_is_of_all_images_where_few_have_labels(digits):
+    labels = digits.validation.labels.clone()
+    labels[5:] = -1
+    few = replace(digits, validation=replace(digits.validation, labels=labels))
+    found = quick(lambda x: x.flatten(1), few)
+    assert found["effective_rank"] == quick(lambda x: x.flatten(1), digits)["effective_rank"]
+    assert (5 * found["knn"]) % 1 == pytest.approx(0)
 
+
+def test_a_quick_look_without_labels(digits):
     bare = replace(digits, train=replace(digits.train, labels=None))
     assert quick(lambda x: x.flatten(1), bare).keys() == {"effective_rank"}
 
