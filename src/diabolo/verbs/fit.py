@@ -84,53 +84,30 @@ def fit(
     """
     show = Show(quiet)
     out = None if out is None else expanded(out)
-    if resume and out is not None and data is method is recipe is None:
-        Run.open(out)  # which says so where it is none
     own = own_of(encoder, transforms)
-    started = out / "recipe.yaml" if resume and out is not None else None
-    before = Run.open(started.parent).recipe.to_dict() if started and started.exists() else {}
+    started = _to_resume(out, resume, named=any(one is not None for one in (data, method, recipe)))
+    below = started.recipe.to_dict() if started else {}
     options: dict[str, Any] = {"data.limit": limit, "training.epochs": epochs, "seed": seed}
     options["init"] = None if init is None else str(init)
-    composed = asked_recipe(data, method, recipe, settings, own, before, **options)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    asked = asked_recipe(data, method, recipe, settings, own, below, **options)
     fabric = _launched(accelerator, devices)
-    if composed.training.batch_size % world_size():
-        raise UserError(
-            f"training.batch_size: {composed.training.batch_size} cannot be shared by {world_size()} devices"
-        )
-    if composed.training.compile == "graphs" and world_size() > 1:
-        raise UserError("training.compile=graphs is for one process: set training.compile=true")
+    _check_shares(asked)
     spare_page_faults(fabric.device)
     show.console.quiet = quiet or not fabric.is_global_zero
-    if data is None and composed.data.name == CUSTOM:
-        raise UserError("the run was trained on arrays: pass them again, as data=…")
     if isinstance(data, AtHand):
-        own = replace(own, splits=splits_from(data, composed.data))
-    splits = own.splits or _read(composed.data, started.parent if before and started else None)
-    for note in splits.notes:
-        show.note(note)
-    if composed.data.name not in CATALOG and splits.train.labels is not None:
-        show.note(_classes(splits.train))
-    if 0 < (labelled := _labelled(splits.test)) < FEW:
-        show.note(
-            f"accuracy is read on {labelled} labelled test image{'s' * (labelled > 1)}, which tells little: "
-            "data.test=0.5 takes more for it, 'diabolo evaluate --data' others later"
-        )
+        own = replace(own, splits=splits_from(data, asked.data))
+    splits = own.splits or _read(asked.data, started)
     with blaming_settings():
-        asked, composed = composed, complete_for(composed, splits.train.shape)
-    if asked.decoder is None and composed.decoder and composed.encoder and not mirror(composed.encoder):
-        show.note(
-            f"encoder '{composed.encoder['name']}' has no mirror: its decoder is {composed.decoder['name']}, "
-            "as the recipe names none (key decoder)"
-        )
+        complete = complete_for(asked, splits.train.shape)
+    _tell(asked, complete, splits, show)
     folder, precision, facts = _once(
-        fabric, lambda: _begun(composed, splits, facts_of(splits), out, resume, own, fabric.device, show)
+        fabric, lambda: _begun(complete, splits, facts_of(splits), out, resume, own, fabric.device, show)
     )
-    if composed.training.precision == "auto":
-        composed = _in_precision(composed, precision)
-    run = Run(folder, composed, facts, own)
+    if complete.training.precision == "auto":
+        complete = _in_precision(complete, precision)
+    run = Run(folder, complete, facts, own)
     run.device = fabric.device
-    show.note(f"{composed.method['name']} on {composed.data.name}, {len(splits.train):,} images → {folder}")
+    show.note(f"{complete.method['name']} on {complete.data.name}, {len(splits.train):,} images → {folder}")
     with missing_others(), ExitStack() as stack:
         _once(fabric, lambda: stack.enter_context(run.lock()))
         if run.trained and run.scored:
@@ -138,18 +115,64 @@ def fit(
         if not run.trained:
             train_run(run, splits, fabric, show, watch)
         if evaluate and fabric.is_global_zero and not run.scored:
-            with alone(), enough(TO_SCORE):  # the other processes are done
-                try:
-                    score_run(run, splits, show)
-                except KeyboardInterrupt:
-                    raise Interrupted(
-                        f"stopped while it was scored; continue with --out {folder} --resume"
-                    ) from None
+            _score(run, splits, show)
     return run
+
+
+def _to_resume(out: Path | None, resume: bool, named: bool) -> Run | None:
+    """The run in the folder, where it is to be resumed and is there.
+
+    named: whether something else says what to train; without, there is to be a run.
+    """
+    if not resume or out is None or (named and not (out / "recipe.yaml").exists()):
+        return None
+    return Run.open(out)
+
+
+def _check_shares(recipe: Recipe) -> None:
+    """Raise `UserError` for what so many processes cannot share."""
+    if recipe.training.batch_size % world_size():
+        raise UserError(
+            f"training.batch_size: {recipe.training.batch_size} cannot be shared by {world_size()} devices"
+        )
+    if recipe.training.compile == "graphs" and world_size() > 1:
+        raise UserError("training.compile=graphs is for one process: set training.compile=true")
+
+
+def _tell(asked: Recipe, complete: Recipe, splits: Splits, show: Show) -> None:
+    """What the user should know of the data, and of what was chosen for want of a name."""
+    for note in splits.notes:
+        show.note(note)
+    if asked.data.name not in CATALOG and splits.train.labels is not None:
+        show.note(_classes(splits.train))
+    if 0 < (labelled := _labelled(splits.test)) < FEW:
+        show.note(
+            f"accuracy is read on {labelled} labelled test image{'s' * (labelled > 1)}, which tells little: "
+            "data.test=0.5 takes more for it, 'diabolo evaluate --data' others later"
+        )
+    encoder, decoder = complete.encoder, complete.decoder
+    if asked.decoder is None and decoder and encoder and not mirror(encoder):
+        show.note(
+            f"encoder '{encoder['name']}' has no mirror: its decoder is {decoder['name']}, as the recipe "
+            "names none (key decoder)"
+        )
+
+
+@enough(TO_SCORE)
+def _score(run: Run, splits: Splits, show: Show) -> None:
+    """Score a trained run, in one process: the others are done."""
+    with alone():
+        try:
+            score_run(run, splits, show)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"stopped while it was scored; continue with --out {run.folder} --resume"
+            ) from None
 
 
 def _launched(accelerator: str, devices: int) -> Fabric:
     """In as many processes as asked for, started here; or in those that torchrun started, on all nodes."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     nodes = 1
     if TorchElasticEnvironment.detect():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -178,9 +201,11 @@ def _once(fabric: Fabric, choose: Callable[[], T]) -> T:
     return outcome
 
 
-def _read(data: Data, started: Path | None) -> Splits:
+def _read(data: Data, started: Run | None) -> Splits:
     """The data; of a run that is resumed, from where its own are."""
-    own = started and of_digest(Run.open(started).facts.digest, data, started)
+    if data.name == CUSTOM:
+        raise UserError("the run was trained on arrays: pass them again, as data=…")
+    own = started and of_digest(started.facts.digest, data, started.folder)
     return own or load(data)
 
 
