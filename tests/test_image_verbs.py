@@ -1,6 +1,7 @@
 """neighbours and predict on digits, in Python and on the command line; and the lists that verbs write."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from diabolo.data.images import Images, Splits
 from diabolo.data.parts import Parts
 from diabolo.data.splits import load
 from diabolo.errors import UserError
+from diabolo.evaluation.suite import write_scores
 from diabolo.recipe import Data
 from diabolo.report.grids import grid
 from diabolo.runs.inputs import splits_of, trained_on
@@ -296,6 +298,19 @@ def test_images_that_the_probe_was_fitted_on_are_counted(ae, splits, tmp_path, c
     found = diabolo.predict(ae, seen, out=tmp_path)
     assert found["parts"].tolist() == ["train"] * 5 + [""] * 2
     assert "the probe was fitted on 5 of these images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [diabolo.duplicates, diabolo.neighbours])
+def test_images_compared_in_what_has_failed_bring_the_verdict(verb, ae, tmp_path, capsys):
+    run = Run.open(shutil.copytree(ae.folder, tmp_path / "run"))
+    scores = run.scores | {"verdict": ["4 of 32 dimensions carry information", "failed: no better"]}
+    write_scores(run.folder / "scores.json", scores)
+    said = "verdict on this run: failed: no better: --space pixels"
+    verb(run, out=tmp_path)
+    assert said in capsys.readouterr().err
+    verb(run, space="pixels", out=tmp_path)
+    verb(ae, out=tmp_path)
+    assert said not in capsys.readouterr().err
 
 
 def test_several_files_are_looked_at_together(ae, splits, tmp_path, capsys):

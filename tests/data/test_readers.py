@@ -258,7 +258,9 @@ def test_mixed_sizes_become_64_unless_told(tmp_path):
     save(tmp_path, "b.png", picture(100, 80))
     parts = read(tmp_path)
     assert parts.train.shape == (3, 64, 64)
-    assert "30×20 to 80×100" in parts.notes[0]
+    assert "2 sizes, 30×20 to 80×100: their central" in parts.notes[0]
+    save(tmp_path, "c.png", picture(20, 30))
+    assert "30×20 to 80×100 (2 of 3 are 30×20): their central" in read(tmp_path).notes[0]
     parts = read(tmp_path, Reading(size=16))
     assert parts.train.shape == (3, 16, 16)
     assert parts.notes == ()

@@ -4,6 +4,7 @@ import os
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -192,14 +193,16 @@ def _image(file: ImageFile) -> Iterator[Image.Image]:
 
 
 def _common_size(headers: Sequence[Header], size: int | None) -> tuple[tuple[int, int], list[str]]:
-    sizes = {(header.height, header.width) for header in headers}
+    sizes = Counter((header.height, header.width) for header in headers)
     if size is not None:
         return (size, size), []
-    if len(sizes) == 1:
-        return sizes.pop(), []
+    (common, count), *others = sizes.most_common()
+    if not others:
+        return common, []
+    most = f" ({count:,} of {len(headers):,} are {common[1]}×{common[0]})" * (2 * count > len(headers))
     (low, *_, high) = sorted(sizes, key=lambda side: side[0] * side[1])
     note = (
-        f"images come in {len(sizes)} sizes, {low[1]}×{low[0]} to {high[1]}×{high[0]}: "
+        f"images come in {len(sizes)} sizes, {low[1]}×{low[0]} to {high[1]}×{high[0]}{most}: "
         f"their central squares are scaled to {DEFAULT_SIZE}×{DEFAULT_SIZE} (data.size chooses)"
     )
     return (DEFAULT_SIZE, DEFAULT_SIZE), [note]

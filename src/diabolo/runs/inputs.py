@@ -243,6 +243,14 @@ def represented(run: Run, images: Images, space: str | None) -> NDArray[np.float
     return np.concatenate([np.where(blank, 0, pixels - mean), grey], axis=1).astype(np.float32)
 
 
+def doubt(run: Run, space: str | None) -> list[str]:
+    """A line where images are compared in what the run's verdict calls failed or collapsed."""
+    if space == PIXELS or not run.scored:
+        return []
+    poor = [line for line in run.scores["verdict"] if line.startswith(("failed", "collapsed"))]
+    return [f"verdict on this run: {one}: --space pixels looks at the images themselves" for one in poor[:1]]
+
+
 def coder_of(run: Run, data: Looked, show: Show) -> Coder:
     """The run's method, if it can decode; else with a decoder trained on its frozen representation.
 

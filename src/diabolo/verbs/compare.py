@@ -223,7 +223,7 @@ def _lines(table: StudyTable) -> list[list[str]]:
         [line.name, *(cell.text for cell in line.cells), *cost_cells(line), str(line.seeds)]
         for line in table.lines
     ]
-    return [["mean ± deviation", *table.titles, *COSTS, "seeds"], *rows]
+    return [["", *table.titles, *COSTS, "seeds"], *rows]
 
 
 def _claim(folder: Path, study: Study) -> None:

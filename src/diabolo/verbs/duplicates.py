@@ -16,7 +16,7 @@ from diabolo.data.images import Images
 from diabolo.evaluation.duplicates import Duplicates, near_duplicates
 from diabolo.generation import Array
 from diabolo.report.grids import grid
-from diabolo.runs.inputs import Looked, opened, parts_of, represented
+from diabolo.runs.inputs import Looked, doubt, opened, parts_of, represented
 from diabolo.runs.outputs import Arrays, folder_for, pictured, write
 from diabolo.runs.run import Run
 
@@ -47,6 +47,8 @@ def duplicates(
     """
     run, show = opened(run), Show(quiet)
     folder = folder_for(run, out)
+    for line in doubt(run, space):
+        show.note(line)
     parts = parts_of(run, data, show)
     images = parts.together()
     found = near_duplicates(represented(run, images, space), above, LISTED)

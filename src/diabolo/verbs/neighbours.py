@@ -17,7 +17,7 @@ from diabolo.evaluation.neighbours import nearest
 from diabolo.generation import Array
 from diabolo.pages.gallery import spread
 from diabolo.report.gallery import Neighbours, drawn
-from diabolo.runs.inputs import Looked, images_of, opened, parts_of, represented, splits_of
+from diabolo.runs.inputs import Looked, doubt, images_of, opened, parts_of, represented, splits_of
 from diabolo.runs.outputs import Arrays, at_least, folder_for, pictured, write
 from diabolo.runs.run import Run
 
@@ -51,6 +51,8 @@ def neighbours(
         at_least(1, k=k)
     run, show = opened(run), Show(quiet)
     folder = folder_for(run, out)
+    for line in doubt(run, space):
+        show.note(line)
     images = images_of(run, data, show)
     others = (Parts(splits_of(run, data).train) if among is None else parts_of(run, among, show)).together()
     k = min(USUAL, len(others)) if k is None else k
