@@ -373,6 +373,10 @@ def compare(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Training time of every run in place of epochs: 20m.")
     ] = None,
+    encoded: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images that every run encodes, all views counted, in place of epochs."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="So many training images, of every run.")] = None,
     views: Annotated[
         Literal["none", "simclr", "simvae", "own"] | None,
@@ -392,6 +396,7 @@ def compare(
         seeds=seeds,
         epochs=epochs,
         budget=budget,
+        encoded=encoded,
         limit=limit,
         views=views,
         settings=settings or (),

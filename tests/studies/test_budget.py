@@ -81,7 +81,7 @@ def test_times_have_units(text: str, seconds: float) -> None:
 
 def test_what_is_bought_stands_in_every_recipe_and_is_measured_once(tmp_path: Path, monkeypatch) -> None:
     out = tmp_path / "c"
-    monkeypatch.setattr(compare, "epochs_within", lambda _, recipe, *__: 1 + (recipe.method["name"] == "vae"))
+    monkeypatch.setattr(compare, "epochs_within", lambda _, recipe, **o: 1 + (recipe.method["name"] == "vae"))
     options = {"seeds": 1, "budget": "20m", "settings": SMALL, "out": out, "quiet": True}
     diabolo.compare("digits", ["ae", "vae"], **options)
     assert json.loads((out / "budget.json").read_text()) == {"seconds": 1200, "epochs": {"ae": 1, "vae": 2}}
@@ -91,14 +91,14 @@ def test_what_is_bought_stands_in_every_recipe_and_is_measured_once(tmp_path: Pa
     }
     assert epochs == {"ae-0": 1, "vae-0": 2}
 
-    def again(*_: object) -> int:
+    def again(*_: object, **__: object) -> int:
         raise AssertionError("it was measured already")
 
     monkeypatch.setattr(compare, "epochs_within", again)
     diabolo.compare("digits", ["ae", "vae"], **options)
     with pytest.raises(diabolo.UserError, match="holds another comparison"):
         diabolo.compare("digits", ["ae", "vae"], **options | {"budget": "30m"})
-    monkeypatch.setattr(compare, "epochs_within", lambda _, recipe, *__: {"simclr": 3}[recipe.method["name"]])
+    monkeypatch.setattr(compare, "epochs_within", lambda _, recipe, **o: {"simclr": 3}[recipe.method["name"]])
     diabolo.compare("digits", ["ae", "simclr"], **options)  # what is added is measured alone
     known = json.loads((out / "budget.json").read_text())["epochs"]
     assert known == {"ae": 1, "vae": 2, "simclr": 3}
@@ -107,9 +107,25 @@ def test_what_is_bought_stands_in_every_recipe_and_is_measured_once(tmp_path: Pa
         diabolo.compare("digits", ["ae", "vae"], **options)
 
 
+def test_at_equal_images_encoded_more_views_are_fewer_epochs(tmp_path: Path) -> None:
+    out = tmp_path / "c"
+    options = {"seeds": 1, "settings": SMALL | {"data.limit": 200}, "out": out, "quiet": True}
+    table = diabolo.compare("digits", ["ae", "simclr"], encoded=800, **options)
+    assert json.loads((out / "budget.json").read_text()) == {"encoded": 800, "epochs": {"ae": 4, "simclr": 2}}
+    costs = {line.name: line.cost.examples for line in table.lines if line.cost}
+    assert costs["ae"] == costs["simclr"]
+    with pytest.raises(diabolo.UserError, match="a budget of 800 images encoded, not 900 images encoded"):
+        diabolo.compare("digits", ["ae", "simclr"], encoded=900, **options)
+    with pytest.raises(diabolo.UserError, match="of simclr encodes 400 images, and the budget is 100"):
+        diabolo.compare("digits", ["simclr"], encoded=100, **options | {"out": tmp_path / "d"})
+    for more in ({"epochs": 1}, {"budget": "20m"}):
+        with pytest.raises(diabolo.UserError, match="give one of"):
+            diabolo.compare("digits", ["ae"], encoded=800, **options | more)
+
+
 def test_what_has_nothing_to_train_is_not_measured(tmp_path: Path, monkeypatch) -> None:
     begun = []
-    monkeypatch.setattr(compare, "epochs_within", lambda _, recipe, *__: {"ae": 40}[recipe.method["name"]])
+    monkeypatch.setattr(compare, "epochs_within", lambda _, recipe, **o: {"ae": 40}[recipe.method["name"]])
     monkeypatch.setattr(compare, "share", lambda study, *_: begun.append(study))
     for _ in range(2):  # measured, and as it was measured
         diabolo.compare("digits", ["ae", "random"], budget="20m", settings=SMALL, out=tmp_path, quiet=True)
@@ -124,7 +140,7 @@ def test_who_starts_the_same_meanwhile_takes_the_measured_epochs(tmp_path: Path,
     other = Thread(target=diabolo.compare, args=("digits", ["ae"]), kwargs=options)
     measured, begun = Event(), []
 
-    def measure(*_: object) -> int:
+    def measure(*_: object, **__: object) -> int:
         if other.ident is not None:
             measured.set()
             return 37
@@ -146,8 +162,8 @@ def test_who_starts_the_same_meanwhile_takes_the_measured_epochs(tmp_path: Path,
         (["--budget", "0m"], "--budget 0m: write a time"),
         (["--budget", "nanh"], "--budget nanh: write a time"),
         (["--budget", ""], "write a time"),
-        (["--budget", "5m", "--epochs", "3"], "either --epochs or --budget"),
-        (["--budget", "5m", "--set", "training.epochs=3"], "either"),
+        (["--budget", "5m", "--epochs", "3"], "one of --epochs, --budget"),
+        (["--budget", "5m", "--set", "training.epochs=3"], "one of"),
     ],
 )
 def test_what_is_no_time_is_one_line(

@@ -1,4 +1,4 @@
-"""A budget of training time: how many epochs it buys, measured by the training itself before it begins."""
+"""A budget, of training time or of images encoded, and the epochs that it buys."""
 
 from __future__ import annotations
 
@@ -53,6 +53,20 @@ def seconds_of(budget: str) -> float:
     if not 0 < seconds < float("inf"):
         raise UserError(f"--budget {budget}: write a time, for example 90s, 20m or 1.5h")
     return seconds
+
+
+def epochs_encoding(encoded: int, recipe: Recipe, images: int) -> int:
+    """The epochs whose views are nearest to so many images encoded.
+
+    images: of the training split. Raises `UserError` where not even half an epoch fits.
+    """
+    epochs = encoded / (recipe.encodings * images)
+    if epochs < 0.5:
+        raise UserError(
+            f"an epoch of {recipe.method['name']} encodes {recipe.encodings * images:,} images, and the "
+            f"budget is {encoded:,}: raise it, or use fewer images with --set data.limit=N"
+        )
+    return max(1, round(epochs))
 
 
 def epochs_within(seconds: float, recipe: Recipe, images: int, workers: int = 1) -> int:

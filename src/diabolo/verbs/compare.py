@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from diabolo.files import check_folder, expanded, write_json, write_text
 from diabolo.memory import TO_TRAIN, enough
 from diabolo.methods.build import facts_of
 from diabolo.pages.comparison import content_of
-from diabolo.recipe import Data, complete_for, compose, pairs
+from diabolo.recipe import Data, Recipe, complete_for, compose, pairs
 from diabolo.report import comparison
 from diabolo.runs.asked import path_of
 from diabolo.runs.environment import default_device
@@ -32,7 +33,7 @@ from diabolo.studies.results import Store
 from diabolo.studies.section import COSTS, cost_cells
 from diabolo.studies.study import Job, Study, study_from
 from diabolo.studies.table import StudyTable, table_of
-from diabolo.verbs.budget import epochs_within, seconds_of
+from diabolo.verbs.budget import epochs_encoding, epochs_within, seconds_of
 from diabolo.verbs.work import share
 
 Views = Literal["none", "simclr", "simvae", "own"]
@@ -45,6 +46,7 @@ def compare(
     seeds: int = 3,
     epochs: int | None = None,
     budget: str | None = None,
+    encoded: int | None = None,
     limit: int | None = None,
     views: Views | None = None,
     settings: Sequence[str] | Mapping[str, Any] = (),
@@ -60,7 +62,8 @@ def compare(
 
     data: a name of the catalog or a path. budget: the training time of each run, such as "20m", in place of
     epochs: each method's pace is measured once, on this machine, and the epochs that the time buys stand in
-    the recipes. limit: so many training images. views: a set of augmentations, "own" for those each method
+    the recipes. encoded: so many images that each run encodes, in place of epochs: of ten views a tenth of
+    the epochs. limit: so many training images. views: a set of augmentations, "own" for those each method
     brings; by default "simclr" for colours, "simvae" for grey images. settings: keys of the recipe laid over
     all, such as {"encoder.name": "resnet18"} or ["encoder.name=resnet18"]. out: a folder, by default
     `comparisons/DATA`; what is finished there is not run again, what was stopped goes on, and methods or
@@ -77,14 +80,19 @@ def compare(
     )
     study, splits = _study(data, methods, seeds, epochs, views, over)
     seconds = None if budget is None else seconds_of(budget)
-    if seconds and ("training.epochs" in study.shared or "epochs" in study.shared.get("training", {})):
-        raise UserError("compare: give either --epochs or --budget")
+    told = "training.epochs" in study.shared or "epochs" in study.shared.get("training", {})
+    if told + (budget is not None) + (encoded is not None) > 1:
+        raise UserError("compare: give one of --epochs, --budget and --encoded")
     store = Store(folder / "results")
     _preflight(study, splits, store)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # another machine may be measuring: its epochs hold for all
-        if seconds:
-            study = _within(seconds, study, folder, len(splits.train), workers, Show(quiet))
+        if seconds is not None:
+            buy = partial(epochs_within, seconds, images=len(splits.train), workers=workers)
+            study = _bought(study, folder, {"seconds": seconds}, buy, Show(quiet))
+        if encoded is not None:
+            buy = partial(epochs_encoding, encoded, images=len(splits.train))
+            study = _bought(study, folder, {"encoded": encoded}, buy, Show(quiet))
         _claim(folder, study)
     failure: UserError | None = None
     try:
@@ -188,33 +196,39 @@ def _refuse_what_varies(settings: Mapping[str, Any]) -> None:
         raise UserError("method: each row of a comparison has its own: name them all with --methods")
 
 
-def _within(seconds: float, study: Study, folder: Path, images: int, workers: int, show: Show) -> Study:
-    """The study with the epochs that each method can afford, measured where they are not known yet.
+def _bought(
+    study: Study, folder: Path, budget: dict[str, float], buy: Callable[[Recipe], int], show: Show
+) -> Study:
+    """The study with the epochs that each method can afford, worked out where they are not known yet.
 
-    images: of the training split.
+    budget: of each run, in "seconds" or in images "encoded". buy: the epochs of a recipe.
     """
     path = folder / "budget.json"
     trained = [name for name, row in study.rows.items() if "training.epochs" not in row.settings]
     if path.exists():
         known = json.loads(path.read_text("utf-8"))
-        if known["seconds"] != seconds:
-            raise _taken(folder, f"{path}: a budget of {known['seconds']:g} s, not {seconds:g} s")
-        epochs = known["epochs"]
+        epochs = known.pop("epochs")
+        if known != budget:
+            raise _taken(folder, f"{path}: a budget of {_in_words(known)}, not {_in_words(budget)}")
     elif (folder / "study.yaml").exists():
-        raise _taken(folder, f"{folder / 'study.yaml'}: of a number of epochs, not of a time")
+        raise _taken(folder, f"{folder / 'study.yaml'}: of a number of epochs, not of {_in_words(budget)}")
     else:
         epochs = {}
     for name in (name for name in trained if name not in epochs):
-        recipe = study.recipe(Job(name, 0), {})
-        epochs[name] = epochs_within(seconds, recipe, images, workers)
-        show.note(f"{name}: the budget buys {epochs[name]:,} epochs")
-        write_json(path, {"seconds": seconds, "epochs": epochs})
+        epochs[name] = buy(study.recipe(Job(name, 0), {}))
+        show.note(f"{name}: the budget buys {epochs[name]:,} epoch{'s' * (epochs[name] > 1)}")
+        write_json(path, {**budget, "epochs": epochs})
     bought = {
         name: replace(row, settings=row.settings | {"training.epochs": epochs[name]})
         for name, row in study.rows.items()
         if name in trained
     }
     return replace(study, rows=study.rows | bought)
+
+
+def _in_words(budget: Mapping[str, float]) -> str:
+    [(unit, amount)] = budget.items()
+    return f"{amount:g} s" if unit == "seconds" else f"{amount:,} images encoded"
 
 
 def _lines(table: StudyTable) -> list[list[str]]:
