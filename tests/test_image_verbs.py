@@ -149,6 +149,30 @@ def test_of_the_runs_own_data_the_part_in_training_is_said(ae, splits, tmp_path,
     assert {row["part"] for row in listed(tmp_path / "predict.csv")} == {"train", "validation", "test"}
 
 
+@pytest.mark.parametrize("by", ["path", "table"])
+def test_the_runs_own_data_are_known_however_classes_were_told(by, splits, tmp_path, monkeypatch, capsys):
+    """From another folder as well, and by another path."""
+    project = tmp_path / "project"
+    some = splits.train.take(torch.arange(60))
+    as_files(some, project / "photos", lambda i: f"{'even' if i % 2 else 'odd'}/{i % 3}/{i}.png")
+    (project / "table.csv").write_text("image,class\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(60)))
+    monkeypatch.chdir(project)
+    settings = {"data.classes": "path" if by == "path" else "table.csv", "data.test": 0.3}
+    settings |= {"evaluation.probes": ["knn"], "evaluation.references": False, "training.batch_size": 16}
+    run = diabolo.fit("photos", "ae", epochs=1, settings=settings, out=project / "runs" / "r", quiet=True)
+    monkeypatch.chdir(tmp_path)
+    for data in ("project/photos", str(project / "photos")):
+        found = diabolo.predict("project/runs/r", data, probe="knn", out=tmp_path, quiet=True)
+        assert found["classes"].tolist() == list(run.facts.classes)
+        assert (found["parts"] == "test").sum() == 18
+        right = found["predictions"] == found["labels"]
+        expected = run.scores["encoder"]["knn"]["accuracy"]
+        assert right[found["parts"] == "test"].mean() == pytest.approx(expected)
+    shutil.copytree(project / "photos", tmp_path / "others")
+    found = diabolo.predict("project/runs/r", tmp_path / "others", probe="knn", out=tmp_path, quiet=True)
+    assert (found["labels"] >= 0).all() == (by == "path"), "a table is of the run's images alone"
+
+
 def test_labels_from_elsewhere_make_the_classes(splits, tmp_path, capsys):
     """A run that has no labels; the probe is fitted on others, of which some are asked for as well."""
     bare = Images(splits.train.pixels[:])

@@ -9,6 +9,7 @@ from PIL import Image
 
 import diabolo
 from diabolo.data.decode import FEW
+from diabolo.data.images import Images
 from diabolo.data.splits import load
 from diabolo.errors import UserError
 from diabolo.recipe import Data
@@ -73,6 +74,20 @@ def test_views_of_one_s_own_can_be_looked_at(tmp_path: Path) -> None:
     found = diabolo.preview(images, "simclr", transforms=[Darker()], out=tmp_path / "p.png", quiet=True)
     expected = np.repeat(found["images"][:, None] / 2, 8, axis=1)
     np.testing.assert_allclose(found["views"], expected)
+
+
+def test_classes_that_train_lacks_are_counted_and_none_is_no_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = torch.zeros(12, 1, 16, 16, dtype=torch.uint8)
+    two = Images(pixels, torch.arange(12) % 2, ("a", "b"))
+    three = Images(pixels, torch.arange(12) % 3, ("a", "b", "c"))
+    diabolo.preview(diabolo.Splits(two, two, three), out=tmp_path / "p.png")
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().err.splitlines()}
+    assert rows["c"] == ["0", "0", "4"]
+    none = Images(pixels, torch.full((12,), -1), ("a", "b"))
+    diabolo.preview(diabolo.Splits(none, none, none), out=tmp_path / "q.png", quiet=True)
+    assert (tmp_path / "q.png").exists()
 
 
 def test_examples_that_are_no_images_are_counted_alone(tmp_path: Path) -> None:

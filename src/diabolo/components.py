@@ -242,7 +242,11 @@ def _plain(annotation: Any, value: Any, where: str) -> Any:
     from pydantic import ValidationError
 
     try:
-        return _adapter(annotation).validate_python(value)
+        try:
+            adapter = _adapter(annotation)
+        except TypeError:  # metadata that cannot be hashed
+            adapter = _adapter.__wrapped__(annotation)
+        return adapter.validate_python(value)
     except ValidationError as error:
         choices = [choice for choice in _choices(annotation) if isinstance(choice, str)]
         if choices and isinstance(value, str):

@@ -12,7 +12,7 @@ class UserError(Exception):
 
 
 class UnreadableError(UserError):
-    """An image cannot be decoded."""
+    """An image, an archive or a file of arrays cannot be decoded."""
 
 
 class SettingsError(UserError):

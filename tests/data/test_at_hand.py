@@ -61,6 +61,8 @@ def test_labels_may_be_objects_as_a_column_of_pandas_is():
         assert images.labels.tolist() == [1, -1, 0, -1, 0, 1, 1]
         assert images.classes == (str(low), "dog" if high == "dog" else "7")
     assert images_at_hand((COLOUR, np.array([None] * 7))).classes == ()
+    gaps = images_at_hand((COLOUR, np.array([7, np.nan, 3, np.nan, 3, 7, 7])))
+    assert (gaps.labels.tolist(), gaps.classes) == ([1, -1, 0, -1, 0, 1, 1], ("3", "7"))
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])

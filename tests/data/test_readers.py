@@ -177,12 +177,25 @@ def test_a_table_says_the_classes(tmp_path, key):
     called = {"path": str, "name": lambda name: Path(name).name, "stem": lambda name: Path(name).stem}[key]
     table = tmp_path / "classes.csv"
     rows = zip([*map(called, names), "gone"], ["cat", "dog", "cat", "", "cat"], strict=True)
-    table.write_text("\ufeffimage,class\n" + "".join(f"{name},{label}\n" for name, label in rows))
+    table.write_text("\ufeffimage,class\n" + "".join(f"{name}, {label}\n" for name, label in rows))
     parts = read(tmp_path / "images", Reading(classes=str(table)))
     found = dict(zip(parts.train.names, parts.train.labels.tolist(), strict=True))
     assert parts.train.classes == ("cat", "dog")
     assert found == {"a/one.png": 0, "a/two.png": 1, "b/three.png": 0, "b/four.png": -1}
-    assert parts.notes == (f"{table}: 1 name is of no image: gone",)
+    assert parts.notes == (
+        f"{table}: 1 name is of no image: gone",
+        f"{table}: 1 of 4 images have no class",
+    )
+
+
+def test_a_path_in_a_table_is_one_image_whatever_else_is_called_so(tmp_path):
+    for name in ("x.png", "sub/x.png"):
+        save(tmp_path / "images", name, picture())
+    table = tmp_path / "classes.csv"
+    table.write_text("image,class\nx.png,cat\nsub\\x.png,dog\n")
+    train = read(tmp_path / "images", Reading(classes=str(table))).train
+    assert [train.classes[label] for label in train.labels] == ["dog", "cat"]
+    assert train.names == ("sub/x.png", "x.png")
 
 
 @pytest.mark.parametrize(
@@ -193,6 +206,7 @@ def test_a_table_says_the_classes(tmp_path, key):
         ("image,class\nx,cat\n", "names none of the images; they are called a/0.png, b/0.png"),
         ("image,class\n0,cat\n", "0 could be 2 images"),
         ("image,class\na/0.png,cat\na/0.png,dog\n", "names a/0.png twice"),
+        ("a/0.png,cat\nb/0.png,dog\n", "has no heading"),
     ],
 )
 def test_a_table_that_says_no_classes_is_refused(tmp_path, text, says):

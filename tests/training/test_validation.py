@@ -21,6 +21,7 @@ from diabolo.training import validation
 from diabolo.training.loop import Feed
 from diabolo.training.validation import validation_loss
 from diabolo.verbs.fit import fit
+from diabolo.views.base import View
 from diabolo.views.pipeline import Batch, make_batch
 from tests.runs import digits, digits_recipe
 
@@ -35,7 +36,7 @@ def built(name: str, *settings: str) -> tuple[Recipe, Method, Splits]:
 
 
 def loss(recipe: Recipe, method: Method, splits: Splits) -> dict[str, float]:
-    return validation_loss(method, recipe, build_pipelines(recipe), splits, 0.5)
+    return validation_loss(copy.deepcopy(method), recipe, build_pipelines(recipe), splits, 0.5)
 
 
 @pytest.mark.parametrize("name", ["vae", "simvae", "rotnet", "supervised"])
@@ -97,6 +98,47 @@ def test_training_is_the_same_without_it(name: str, tmp_path: Path, monkeypatch:
     curve, bare = ([row for row in every if row["kind"] == "curve"] for every in (rows, fewer))
     assert len(curve) == 1 + recipe["training"]["epochs"]
     assert all(row.keys() - other.keys() == terms for row, other in zip(curve, bare, strict=True))
+
+
+def test_an_encoder_that_keeps_what_it_computed_is_trained(tmp_path: Path) -> None:
+    class Keeping(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.utils.spectral_norm(torch.nn.Linear(64, 16))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.last = self.inner(x.flatten(1))
+            return self.last
+
+    recipe = digits_recipe("ae", "encoder=custom").to_dict()
+    run = fit(recipe=recipe, encoder=Keeping(), out=tmp_path / "run", evaluate=False, quiet=True)
+    assert all("loss" in row for row in run.metrics)
+
+
+def test_views_that_count_are_not_counted_on_by_it(tmp_path: Path) -> None:
+    class Counting(View):
+        drawn = 0
+
+        def draw(self, n: int, shape: tuple[int, ...], rng: torch.Generator) -> dict[str, Tensor]:
+            self.drawn += 1
+            return {}
+
+        def apply(self, x: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+            return x
+
+    counts = []
+    for live in (0, 1):
+        view, recipe = Counting(), digits_recipe("ae", f"evaluation.live={live}").to_dict()
+        fit(recipe=recipe, transforms=[view], out=tmp_path / str(live), evaluate=False, quiet=True)
+        counts.append(view.drawn)
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(("name", "has"), [("simclr", False), ("byol", True), ("moco", True)])
+def test_a_small_validation_part_has_the_loss_of_what_compares_no_examples(name: str, has: bool) -> None:
+    recipe, method, splits = built(name)
+    few = replace(splits, validation=splits.validation.take(torch.arange(10)))
+    assert bool(loss(recipe, method, few)) == has
 
 
 def test_a_batch_that_validation_does_not_fill_is_no_batch_of_a_contrastive_loss() -> None:

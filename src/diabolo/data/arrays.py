@@ -227,7 +227,7 @@ def _luma(pixels: Tensor) -> Tensor:
 def _column(array: NDArray[Any], where: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Labels as one dimension of integers or strings, and which of them are there: -1 is none.
 
-    Of objects, such as a column of pandas, None and NaN are none either.
+    None and NaN are none either, as in a column of pandas.
     """
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1:
@@ -236,6 +236,9 @@ def _column(array: NDArray[Any], where: str) -> tuple[NDArray[Any], NDArray[np.b
     if array.dtype.kind == "O":
         known = np.array([not _is_missing(label) for label in array], bool)
         array = _filled(array, known, where)
+    if array.dtype.kind == "f":
+        known &= ~np.isnan(array)
+        array = np.where(known, array, -1)
     if array.dtype.kind == "U":
         return array, known
     if array.dtype.kind not in "buif" or (array != np.round(array)).any():

@@ -77,14 +77,18 @@ def listed(table: Path, names: Sequence[str]) -> tuple[list[str | None], list[st
         raise UserError(f"data.classes: {table} cannot be read ({error})") from None
     if any(len(row) < 2 for row in rows):
         raise UserError(f"data.classes: {table} needs two columns, an image's name and its class")
+    paths = {name: {i} for i, name in enumerate(names)}
     called: dict[str, set[int]] = defaultdict(set)
     for i, name in enumerate(names):
-        path = PurePosixPath(name)
-        for key in (name, path.name, path.stem):
-            called[key].add(i)
+        called[PurePosixPath(name).name].add(i)
+        called[PurePosixPath(name).stem].add(i)
+    called |= paths  # a path is one image, whatever else is called so
+    if rows and rows[0][0].strip().replace("\\", "/") in called:
+        raise UserError(f"data.classes: {table} has no heading: its first line is of an image")
     classes: dict[int, str] = {}
     lost = []
-    for name, label, *_ in rows[1:]:
+    for first, second, *_ in rows[1:]:
+        name, label = first.strip().replace("\\", "/"), second.strip()
         found = called.get(name, set())
         if len(found) > 1:
             raise UserError(f"data.classes: {table}: {name} could be {len(found)} images: give its path")
@@ -99,4 +103,6 @@ def listed(table: Path, names: Sequence[str]) -> tuple[list[str | None], list[st
         )
     count = "1 name is" if len(lost) == 1 else f"{len(lost)} names are"
     notes = [f"{table}: {count} of no image: {', '.join(lost[:SHOWN])}"] if lost else []
+    if missing := sum(not classes.get(i) for i in range(len(names))):
+        notes.append(f"{table}: {missing:,} of {len(names):,} images have no class")
     return [classes.get(i) or None for i in range(len(names))], notes

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diabolo.errors import UserError
+from diabolo.errors import UnreadableError, UserError
 
 Bytes = NDArray[np.uint8]
 
@@ -32,7 +32,7 @@ def contents(path: Path) -> Bytes:
             return np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)
         return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.empty(0, np.uint8)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise UserError(f"{path}: cannot be read ({error}): is the file complete?") from None
+        raise UnreadableError(f"{path}: cannot be read ({error}): is the file complete?") from None
 
 
 def is_idx(raw: Bytes) -> bool:

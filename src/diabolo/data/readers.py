@@ -31,7 +31,8 @@ from diabolo.data.sources import (
     tar_files,
     zip_files,
 )
-from diabolo.errors import UserError
+from diabolo.errors import UnreadableError, UserError
+from diabolo.files import expanded
 from diabolo.suffixes import ARRAYS, IMAGES, PUBLISHED, TARS
 
 PIXEL_KEYS = ("images", "pixels", "features", "data", "x", "X")
@@ -93,7 +94,7 @@ def _images(
     part_of, class_of = arrange(names, how.classes)
     notes = [*about["notes"]]
     if how.classes not in (FOLDER, PATH):
-        class_of, said = listed(Path(how.classes).expanduser(), names)
+        class_of, said = listed(expanded(how.classes), names)
         notes += said
     elif how.classes == FOLDER and (said_of_folders := merged(names)):
         notes.append(said_of_folders)
@@ -144,7 +145,7 @@ def _arrays(path: Path, how: Reading) -> Parts:
             else members(path, how.resident)
         )
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: not a readable array file ({str(error).splitlines()[0]})") from None
+        raise UnreadableError(f"{path}: not a readable array file ({str(error).splitlines()[0]})") from None
     arrays: dict[str, NDArray[Any]] = loaded
     prefixed = {part: key for key, part in _split_keys(arrays)}
     if "train" in prefixed:

@@ -15,7 +15,7 @@ from tempfile import SpooledTemporaryFile
 from threading import Lock
 from typing import IO
 
-from diabolo.errors import UserError
+from diabolo.errors import UnreadableError, UserError
 from diabolo.files import cache_folder
 from diabolo.suffixes import IMAGES
 
@@ -56,7 +56,7 @@ def zip_files(path: Path) -> list[ImageFile]:
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a readable zip archive ({error}): is it complete?") from None
+        raise UnreadableError(f"{path}: not a readable zip archive ({error}): is it complete?") from None
     members = [member for member in archive.infolist() if not member.is_dir()]
     if any(member.flag_bits & 1 for member in members):
         raise UserError(f"{path}: the archive is encrypted: unpack it and give the folder")
@@ -83,7 +83,7 @@ def tar_files(path: Path) -> list[ImageFile]:
                         shutil.copyfileobj(stream, held)
                     files.append(ImageFile(_plain(member.name), partial(shared.open, start, member.size)))
     except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError):
-        raise UserError(f"{path}: not a readable tar archive: is it complete?") from None
+        raise UnreadableError(f"{path}: not a readable tar archive: is it complete?") from None
     return files
 
 

@@ -73,10 +73,13 @@ def of_digest(digest: str, data: Data, folder: Path) -> Splits | None:
     Where none has the digest, those of the first place; None where there is none.
     """
     path = expanded(data.name)
-    above = [] if data.name in CATALOG or path.is_absolute() else folder.resolve().parents
     table = data.classes not in (FOLDER, PATH)  # it has moved with them
+    fixed = path.is_absolute() and (not table or expanded(data.classes).is_absolute())
+    above = [] if data.name in CATALOG or fixed else folder.resolve().parents
     others = (
-        replace(data, name=str(parent / path), classes=str(parent / data.classes) if table else data.classes)
+        replace(data, name=str(parent / path), classes=str(parent / expanded(data.classes)))
+        if table
+        else replace(data, name=str(parent / path))
         for parent in above
     )
     found: list[Splits] = []

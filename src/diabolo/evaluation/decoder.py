@@ -102,19 +102,34 @@ def coder_for(
     """
     if isinstance(method, Coder):
         return method
+    if kept is not None and (known := kept_coder(method, space, shape, spec, kept)) is not None:
+        return known
     decoded = with_decoder(method, space, spec, shape, seed)
-    made = {"made": json.dumps({"decoder": dict(spec), "space": space})}
-    if kept is not None and kept.exists():
-        learned, metadata = read_tensors(kept)
-        if metadata == made:
-            decoded.load(learned)
-            return decoded
     note(f"{method.title} has no decoder: training one ({spec['name']}) on its frozen representation {space}")
     error = fit_decoder(decoded, train(), seed, precision=precision)
     note(f"mean squared error on train {error:.4g}")
     if kept is not None and os.access(kept.parent, os.W_OK):
-        write_tensors(kept, decoded.learned, made)
+        write_tensors(kept, decoded.learned, _made(space, spec))
     return decoded
+
+
+def kept_coder(
+    method: Method, space: str, shape: tuple[int, ...], spec: Mapping[str, Any], kept: Path
+) -> Decoded | None:
+    """The method with the decoder that was kept; None where there is none, or one of another kind."""
+    if not kept.exists():
+        return None
+    learned, metadata = read_tensors(kept)
+    if metadata != _made(space, spec):
+        return None
+    decoded = with_decoder(method, space, spec, shape, 0)
+    decoded.load(learned)
+    return decoded
+
+
+def _made(space: str, spec: Mapping[str, Any]) -> dict[str, str]:
+    """What a kept decoder says of itself."""
+    return {"made": json.dumps({"decoder": dict(spec), "space": space})}
 
 
 def fit_decoder(

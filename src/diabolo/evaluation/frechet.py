@@ -22,7 +22,7 @@ from diabolo.evaluation import heads
 from diabolo.evaluation.features import probe_images
 from diabolo.evaluation.heads import Labelled
 from diabolo.evaluation.measures import Measure, Subject
-from diabolo.files import cache_folder, read_tensors, write_tensors
+from diabolo.files import cache_folder, expanded, read_tensors, write_tensors
 from diabolo.generation import Array, Coder, Gaussian, codes, decode, device_of, per_class
 from diabolo.networks.timm import TIMM, TimmFeatures
 from diabolo.representation import extract
@@ -113,7 +113,7 @@ class Frechet(Measure):
 
     def __init__(self, *, extractor: str = CLASSIFIER, weights: str | None = None) -> None:
         self.model = extractor.removeprefix(TIMM) if extractor.startswith(TIMM) else None
-        self.weights = None if weights is None else Path(weights).expanduser()
+        self.weights = None if weights is None else expanded(weights)
         if self.model is None and extractor != CLASSIFIER:
             raise UserError(
                 f"frechet: unknown extractor '{extractor}': '{CLASSIFIER}', or '{TIMM}' and a model's name"

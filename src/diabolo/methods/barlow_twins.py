@@ -19,7 +19,7 @@ class BarlowTwins(Method):
     redundancy: weight λ of the second. width: of all three layers of the projector.
     """
 
-    needs = Needs(views=(2, 2), batch=2)
+    needs = Needs(views=(2, 2), batch=2, compares=True)
     spaces = ("h", "z", "map")
 
     def __init__(

@@ -31,6 +31,7 @@ class Needs:
     features: bool = False  # `before_epoch` wants the representation of the whole training split
     synchronise: bool = True  # batch norm sees all processes' examples
     encoded: int = 1  # copies of each view that are encoded
+    compares: bool = False  # whether the loss itself measures the examples of a batch by one another
     held_out: bool = True  # whether the loss has a meaning for other examples than those of train
 
 

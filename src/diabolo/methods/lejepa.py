@@ -24,7 +24,7 @@ class LeJEPA(Method):
     hidden, width: of the projector h → hidden → hidden → width.
     """
 
-    needs = Needs(views=(2, None), batch=2, local_views=None)
+    needs = Needs(views=(2, None), batch=2, compares=True, local_views=None)
     spaces = ("h", "z", "map")
     unit = "deviation"
 

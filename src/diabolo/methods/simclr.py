@@ -19,7 +19,7 @@ class SimCLR(Method):
     temperature: τ of the softmax. hidden, width: of the projector h → hidden → width; hidden defaults to h's.
     """
 
-    needs = Needs(views=(2, None), batch=2)
+    needs = Needs(views=(2, None), batch=2, compares=True)
     spaces = ("h", "z", "map")
     unit = "length"
 

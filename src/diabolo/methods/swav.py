@@ -25,7 +25,7 @@ class SwAV(Method):
     the first of 100 to 800 epochs). hidden, width: of the projector; hidden defaults to h's.
     """
 
-    needs = Needs(views=(2, None), batch=2, local_views=None)
+    needs = Needs(views=(2, None), batch=2, compares=True, local_views=None)
     spaces = ("h", "z", "map")
     unit = "length"
 

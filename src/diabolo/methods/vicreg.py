@@ -22,7 +22,7 @@ class VICReg(Method):
     hidden, width: of the expander h → hidden → hidden → width, of three layers; hidden defaults to width.
     """
 
-    needs = Needs(views=(2, 2), batch=2)
+    needs = Needs(views=(2, 2), batch=2, compares=True)
     spaces = ("h", "z", "map")
     unit = "deviation"
 

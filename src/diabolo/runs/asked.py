@@ -16,7 +16,7 @@ from diabolo.runs.run import NOTHING, Own
 from diabolo.views.base import View
 
 Settings = Sequence[str] | Mapping[str, Any]
-Named = str | Path | Mapping[str, Any]  # a recipe: its name, its file, or its values
+NamedRecipe = str | Path | Mapping[str, Any]  # a recipe: its name, its file, or its values
 Asked = str | Path | AtHand | None  # the data
 
 
@@ -36,7 +36,7 @@ def own_of(encoder: nn.Module | None = None, transforms: Sequence[View] | None =
 def asked_recipe(
     data: Asked,
     method: str | None,
-    recipe: Named | None,
+    recipe: NamedRecipe | None,
     settings: Settings,
     own: Own = NOTHING,
     below: Mapping[str, Any] | None = None,

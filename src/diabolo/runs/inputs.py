@@ -14,12 +14,13 @@ from diabolo.console import Show
 from diabolo.data.arrays import check_levels
 from diabolo.data.at_hand import images_at_hand
 from diabolo.data.catalog import CATALOG
+from diabolo.data.classes import FOLDER, PATH
 from diabolo.data.images import Images, Splits
 from diabolo.data.parts import Parts
 from diabolo.data.rows import join
 from diabolo.data.splits import AtHand, of_digest, read_parts, reading_of, split, splits_from
 from diabolo.errors import UnreadableError, UserError
-from diabolo.evaluation.decoder import coder_for
+from diabolo.evaluation.decoder import coder_for, kept_coder
 from diabolo.evaluation.references import Pixels
 from diabolo.files import expanded
 from diabolo.generation import Coder
@@ -31,8 +32,8 @@ from diabolo.seeds import generator
 
 PIXELS = "pixels"  # as a space to compare images in
 DECODER = "decoder.safetensors"  # in a run folder: trained for a method without one
-Named = str | Path | list[str] | list[Path]  # a data set's name, a path, or several paths
-Looked = Named | AtHand | None
+NamedData = str | Path | list[str] | list[Path]  # a data set's name, a path, or several paths
+Looked = NamedData | AtHand | None
 
 
 def opened(run: str | Path | Run) -> Run:
@@ -118,7 +119,7 @@ def _same(run: Run, splits: Splits) -> Splits:
     return splits
 
 
-def parts_like(run: Run, data: Named, show: Show) -> Parts:
+def parts_like(run: Run, data: NamedData, show: Show) -> Parts:
     """What a data set brings, named, in the size and the colours the run was trained on.
 
     Of several paths all images are one part, without labels, each named by its path as given.
@@ -126,13 +127,17 @@ def parts_like(run: Run, data: Named, show: Show) -> Parts:
     shape = run.facts.shape
     size = shape[1] if len(shape) == 3 and shape[1] == shape[2] else None
     colour = {1: "grey", 3: "rgb"}.get(shape[0], "as-is") if len(shape) == 3 else "as-is"
+    own = str(data) == run.recipe.data.name
+    classes = run.recipe.data.classes
+    if classes not in (FOLDER, PATH):  # a table is of the run's images alone
+        classes = FOLDER if (home := _home(run, data)) is None else str(home / expanded(classes))
     paths = data if isinstance(data, list) else [data]
     if not paths or not all(isinstance(path, str | Path) for path in paths):
         raise UserError("a list is of paths: give several images as one array, [n, …]")
     found = {}
     for path in paths:
         try:
-            found[path] = read_parts(Data(name=str(path), size=size, colour=colour))  # type: ignore[arg-type]
+            found[path] = read_parts(Data(name=str(path), size=size, colour=colour, classes=classes))  # type: ignore[arg-type]
         except UnreadableError as reason:
             if len(paths) == 1:
                 raise
@@ -143,7 +148,6 @@ def parts_like(run: Run, data: Named, show: Show) -> Parts:
         for note in parts.notes:
             show.note(note)
         _check_shape(run, parts.train)
-    own = str(data) == run.recipe.data.name
     if size is not None and colour != "as-is" and not own:
         what = f"{len(paths)} paths" if isinstance(data, list) else data
         show.note(f"images of {what} are taken as the run knows them: {size}×{size}, {colour}")
@@ -152,6 +156,15 @@ def parts_like(run: Run, data: Named, show: Show) -> Parts:
     images = {path: parts.together() for path, parts in found.items()}
     names = tuple(_below(path, name) for path, one in images.items() for name in one.names)
     return Parts(Images(join([one.pixels for one in images.values()]), names=names))
+
+
+def _home(run: Run, data: NamedData) -> Path | None:
+    """The folder that the paths of the run's recipe start from, where its data are those named."""
+    if isinstance(data, list):
+        return None
+    there, own = expanded(data).resolve(), expanded(run.recipe.data.name)
+    homes = (Path.cwd(), *run.folder.resolve().parents)
+    return next((home for home in homes if (home / own).resolve() == there), None)
 
 
 def _below(path: str | Path, name: str) -> str:
@@ -260,7 +273,7 @@ def coder_of(run: Run, data: Looked, show: Show) -> Coder:
         run.method,
         run.space,
         run.facts.shape,
-        run.recipe.decoder or decoder_for(run.facts.shape, run.recipe.encoder),
+        _decoder(run),
         lambda: trained_on(run, data).train,
         run.recipe.seed,
         run.folder / DECODER,
@@ -271,9 +284,13 @@ def coder_of(run: Run, data: Looked, show: Show) -> Coder:
 
 def coder_at_hand(run: Run) -> Coder | None:
     """The run's method, if it can decode; else with the decoder kept in the run folder, if one is."""
-    if not isinstance(run.method, Coder) and not (run.folder / DECODER).exists():
-        return None
-    return coder_of(run, None, Show(quiet=True))
+    if isinstance(run.method, Coder):
+        return run.method
+    return kept_coder(run.method, run.space, run.facts.shape, _decoder(run), run.folder / DECODER)
+
+
+def _decoder(run: Run) -> dict[str, Any]:
+    return run.recipe.decoder or decoder_for(run.facts.shape, run.recipe.encoder)
 
 
 def view_of(run: Run, images: Images, seed: int) -> NDArray[np.float32] | None:

@@ -26,6 +26,7 @@ from diabolo.evaluation.suite import quick
 from diabolo.files import expanded, read_tensors
 from diabolo.memory import TO_TRAIN, enough
 from diabolo.methods.base import Method
+from diabolo.methods.build import build_pipelines
 from diabolo.networks import norm
 from diabolo.precision import in_precision
 from diabolo.runs.run import Run
@@ -140,15 +141,26 @@ def point(run: Run, method: Method, splits: Splits, progress: float) -> dict[str
 
     Batch norm that lags is fitted to a sample first. progress: the share of training done.
     """
-    loss = validation_loss(method, run.recipe, run.pipelines(), splits, progress)
+    twin = _twin(run, method)
+    pipelines = build_pipelines(run.recipe, copy.deepcopy(run.own.transforms))
+    loss = validation_loss(twin, run.recipe, pipelines, splits, progress)
     if not norm.settled(method):
-        method = copy.deepcopy(method)
+        method = twin
         count = max(FEWEST, fewer(FITTED, splits.train.shape))
         few = torch.from_numpy(sample(len(splits.train), count))
         with alone():
             estimate_statistics(method, splits.train.take(few))
     represent = partial(method.eval().represent, space=run.recipe.evaluation.space)
     return quick(represent, splits, next(method.parameters()).device) | loss
+
+
+def _twin(run: Run, method: Method) -> Method:
+    """The method built anew, with its weights: a module of the user's may hold what cannot be copied."""
+    twin = run.build().to(next(method.parameters()).device)
+    if run.recipe.training.channels_last:
+        twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    twin.load_state_dict(method.state_dict())
+    return twin
 
 
 def together(event: Event) -> bool:

@@ -25,6 +25,7 @@ from diabolo.data.images import Images, Splits
 from diabolo.data.splits import AtHand, load, of_digest, splits_from
 from diabolo.distributed import alone, missing_others, world_size
 from diabolo.errors import Interrupted, UserError, blaming_settings
+from diabolo.evaluation.features import probe_images, targets_of
 from diabolo.evaluation.measures import build_measures, check_measures
 from diabolo.evaluation.verdict import FEW
 from diabolo.files import expanded
@@ -143,12 +144,14 @@ def _tell(asked: Recipe, complete: Recipe, splits: Splits, show: Show) -> None:
     """What the user should know of the data, and of what was chosen for want of a name."""
     for note in splits.notes:
         show.note(note)
-    if asked.data.name not in CATALOG and splits.train.labels is not None:
+    if asked.data.name not in CATALOG and splits.train.classes:
         show.note(_classes(splits.train))
-    if 0 < (labelled := _labelled(splits.test)) < FEW:
+    test = probe_images(splits)[2]
+    if "labels" in targets_of(*probe_images(splits)) and len(test) < FEW:
+        count = f"{len(test)} labelled test image{'s' * (len(test) > 1)}"
         show.note(
-            f"accuracy is read on {labelled} labelled test image{'s' * (labelled > 1)}, which tells little: "
-            "data.test=0.5 takes more for it, 'diabolo evaluate --data' others later"
+            f"accuracy is read on {count}, which tells little: data.test holds out more where the data bring "
+            "no test part; 'diabolo evaluate --data' reads others later"
         )
     encoder, decoder = complete.encoder, complete.decoder
     if asked.decoder is None and decoder and encoder and not mirror(encoder):
@@ -216,10 +219,6 @@ def _classes(train: Images) -> str:
     named = [f"{name} ({count:,})" for name, count in zip(train.classes, counts, strict=True)]
     some = ", ".join(named[:SHOWN]) + ", …" * (len(named) > SHOWN)
     return f"{len(named)} classes to train on: {some} (data.labels=false leaves them out)"
-
-
-def _labelled(images: Images) -> int:
-    return 0 if images.labels is None else int((images.labels >= 0).sum())
 
 
 @enough(TO_TRAIN)

@@ -19,8 +19,8 @@ from diabolo.methods.build import build_pipelines
 from diabolo.pages.gallery import DRAWS, class_names, resized, spread
 from diabolo.recipe import complete_for
 from diabolo.report.figures import save, short
-from diabolo.report.grids import grid, square
-from diabolo.runs.asked import Named, Settings, asked_recipe, own_of
+from diabolo.report.grids import MOST_ROWS, grid, square
+from diabolo.runs.asked import NamedRecipe, Settings, asked_recipe, own_of
 from diabolo.runs.outputs import at_least
 from diabolo.seeds import generator
 from diabolo.views.base import View
@@ -34,7 +34,7 @@ def preview(
     data: str | Path | AtHand,
     method: str | None = None,
     *,
-    recipe: Named | None = None,
+    recipe: NamedRecipe | None = None,
     settings: Settings = (),
     transforms: Sequence[View] | None = None,
     n: int = 10,
@@ -89,7 +89,7 @@ def _count(splits: Splits, name: str, show: Show) -> None:
     what = "images" if len(train.shape) == 3 else "examples"
     show.note(f"{name}: {what} of {'×'.join(map(str, train.shape))}")
     lines = [["", *parts], ["all", *(f"{len(part):,}" for part in parts.values())]]
-    classes = next((part.classes for part in parts.values() if part.classes), ())
+    classes = max((part.classes for part in parts.values()), key=len)
     counts = np.stack([_of_class(part, len(classes)) for part in parts.values()], 1)
     for title, row in zip([*classes, "without label"], counts, strict=True):
         if title in classes[:COUNTED] or (classes and title not in classes and row.any()):
@@ -123,9 +123,10 @@ def _beside(arrays: dict[str, Array], images: Images) -> Figure:
 
 
 def _by_class(images: Images) -> Figure:
-    """A row of images of each class; of images without, a square."""
-    if images.labels is None:
+    """A row of images of each class, of as many as a picture holds; of images without, a square."""
+    labels = torch.full((len(images),), -1) if images.labels is None else images.labels
+    found = {name: (labels == k).nonzero().flatten()[:EACH] for k, name in enumerate(images.classes)}
+    rows = {name: index for name, index in list(found.items())[:MOST_ROWS] if len(index)}
+    if not rows:
         return grid(square(images.take(torch.arange(min(len(images), EACH * EACH))).floats().numpy()))
-    rows = {name: (images.labels == k).nonzero().flatten()[:EACH] for k, name in enumerate(images.classes)}
-    rows = {name: index for name, index in rows.items() if len(index)}
     return grid([images.take(index).floats().numpy() for index in rows.values()], list(map(short, rows)))
