@@ -65,6 +65,8 @@ def test_fit_writes_a_whole_run_folder(fitted: Path) -> None:
     names = {path.name for path in fitted.iterdir()}
     assert {"recipe.yaml", "data.json", "environment.json", "metrics.jsonl"} <= names
     assert {"model.safetensors", "scores.json", "report.html", "figures"} <= names
+    drawn = {path.stem for path in (fitted / "figures").glob("*.png")}
+    assert {"curves", "latents", "confusion", "similarity", "reconstructions", "neighbours", "worst"} <= drawn
     assert not [path for path in fitted.rglob("*") if path.suffix in (".tmp", ".pt", ".pkl")]
     scores = json.loads((fitted / "scores.json").read_text())
     for name in ("encoder", "random", "pca", "pixels"):

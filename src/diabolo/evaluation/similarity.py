@@ -71,19 +71,26 @@ class Similarity(Measure):
         self._directions(subject, 2, 2)
 
     def __call__(self, subject: Subject) -> dict[str, Any]:
-        z = self._directions(subject, self.images, self.each)  # [n, J, d]
-        cosines = z.flatten(0, 1) @ z.flatten(0, 1).T
+        cosines = self.cosines(subject)
         found = self._figures(subject, cosines) | {
-            "views": self._named(subject)[0],
-            "images": len(z),
-            "each": z.shape[1],
+            "views": self.of(subject),
+            "images": len(cosines) // self.each,
+            "each": self.each,
             "matrix": [[round(value, 3) for value in row] for row in cosines.tolist()],
         }
         if subject.space != "z" and "z" in subject.method.spaces:  # what the loss acts on
             behind = replace(subject, space="z")
-            z = self._directions(behind, self.images, self.each).flatten(0, 1)
-            found["z"] = self._figures(behind, z @ z.T)
+            found["z"] = self._figures(behind, self.cosines(behind))
         return found
+
+    def of(self, subject: Subject) -> str:
+        """What the views are called."""
+        return self._named(subject)[0]
+
+    def cosines(self, subject: Subject) -> Tensor:
+        """The matrix: float64 [images · each, images · each]."""
+        z = self._directions(subject, self.images, self.each).flatten(0, 1)
+        return z @ z.T
 
     def _figures(self, subject: Subject, cosines: Tensor) -> dict[str, float]:
         """What sums up the cosines [n · J, n · J], and the pairs."""

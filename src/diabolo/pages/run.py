@@ -13,7 +13,10 @@ from sklearn.metrics import confusion_matrix
 from diabolo.console import in_two_units, sizes_of
 from diabolo.data.images import Images, Splits
 from diabolo.evaluation.features import Features, probe_images, sample
+from diabolo.evaluation.measures import Subject, objection
+from diabolo.evaluation.similarity import Similarity
 from diabolo.generation import Coder
+from diabolo.methods.build import views_at_hand
 from diabolo.pages import gallery
 from diabolo.report import page
 from diabolo.report.measures import measures_of
@@ -53,7 +56,8 @@ def write_report(
             metrics=run.metrics,
             reconstructions=_reconstructions(run, splits, parts[2]),
             latents=_latents(features, parts[2]),
-            similarity=_similarity(scores["encoder"].get("measures", {}).get("similarity")),
+            similarity=_similarity(scores["encoder"].get("measures", {}).get("similarity"))
+            or _cosines(run, splits, scores["encoder"]["space"]),
             confusion=_confusion(features, predictions),
             views=[] if other else gallery.views(run, splits),
             samples=gallery.samples(run, splits),
@@ -144,6 +148,16 @@ def _similarity(found: dict[str, Any] | None) -> page.Similarity | None:
     if found is None:
         return None
     return page.Similarity(np.array(found["matrix"]), found["each"], f"views: {found['views']}")
+
+
+def _cosines(run: Run, splits: Splits, space: str) -> page.Similarity | None:
+    """The matrix that the measure of that name draws, where it was not asked for."""
+    subject = Subject(run.method, splits, space, views_at_hand(run.recipe, run.own.transforms))
+    measure = Similarity()
+    if objection(measure, subject) is not None:
+        return None
+    matrix = measure.cosines(subject).numpy()
+    return page.Similarity(matrix, measure.each, f"views: {measure.of(subject)}")
 
 
 def _confusion(features: Features, predictions: dict[str, np.ndarray]) -> page.Confusion | None:
