@@ -20,7 +20,7 @@ from diabolo.training.loop import Feed
 from diabolo.views.pipeline import Batch, Pipeline
 
 IMAGES = 2_000  # at most: as many as the live kNN takes, and as an epoch has
-PASSES = 16_000  # through a network, at most: ten views, or 16 draws of a code, leave fewer images
+PASSES = 8_000  # through a network, at most: ten views, or 16 draws of a code, leave fewer images
 FITTED = 512  # training images whose views batch norm that lags is fitted to
 
 
