@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
@@ -133,8 +134,12 @@ class Splits:
     def digest(self) -> str:
         """What all parts hold, but for names of files, in 32 characters: equal for equal data only.
 
-        Of more than 64 MB a part, evenly spaced examples speak for all.
+        Of more than 64 MB a part, evenly spaced examples speak for all. It is worked out once.
         """
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         hashed = blake2b(digest_size=16)
         for part in self.present():
             size = max(1, part.pixels[:1].nbytes)

@@ -106,7 +106,8 @@ def splits_from(data: AtHand, settings: Data) -> Splits:
     if isinstance(data, Splits):
         for part in data.present():
             check_form(part, reading_of(settings))
-        return split(Parts(**vars(data)), settings)
+        parts = Parts(data.train, data.validation, data.test, data.labelled, data.notes, data.unreadable)
+        return split(parts, settings)
     images = images_at_hand(data, reading_of(settings))
     check_levels(images.pixels, "data")
     return split(Parts(images), settings)
