@@ -65,18 +65,21 @@ def preview(
         return {}
     check_file(file)
     with blaming_settings():
-        pipelines = [one for one in build_pipelines(complete_for(asked, shape), transforms) if one.transforms]
+        pipelines = build_pipelines(complete_for(asked, shape), transforms)
     few = splits.train.take(torch.from_numpy(spread(splits.train)[:n]))
     arrays = {"images": few.floats().numpy()}
     for key, pipeline in zip(("views", "local_views"), pipelines, strict=False):
+        if not pipeline.transforms:
+            continue
         rng = generator("preview", key, asked.seed)
         arrays[key] = pipeline.several(few.floats(), DRAWS, rng).numpy()
         show.note(f"{pipeline.count} {key.replace('_', ' ')} of each image, by")
         for view in pipeline.transforms:
             show.note(f"  {view}")
-    if not pipelines and (method or recipe):
+    seen = len(arrays) > 1
+    if not seen and (method or recipe):
         show.note(f"{asked.method['name']} has no augmentations: it is trained on the images as they are")
-    write_bytes(file, save(_beside(arrays, few) if pipelines else _by_class(splits.train), "png"))
+    write_bytes(file, save(_beside(arrays, few) if seen else _by_class(splits.train), "png"))
     show.note(f"→ {file}")
     return arrays
 
