@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from loop import prepared, synchronise
+from loop import synchronise
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
@@ -36,12 +36,12 @@ from torch.multiprocessing.spawn import spawn
 from diabolo.data.images import Images, Splits
 from diabolo.evaluation.features import Features, Part
 from diabolo.evaluation.suite import score
-from diabolo.methods.build import build_pipelines
+from diabolo.methods.build import build_method, build_pipelines, facts_of
 from diabolo.recipe import Recipe, complete_for, compose
 from diabolo.report.figures import LIGHT, save, styled
 from diabolo.runs.environment import default_device
 from diabolo.tables import PROBES, SCHEDULES
-from diabolo.training.loop import Feed, train
+from diabolo.training.loop import Feed, prepare, train
 from diabolo.training.meter import Position
 from diabolo.verbs.work import threads_each
 
@@ -162,7 +162,8 @@ def probes(rows: int, width: int) -> Iterator[None]:
 def training(settings: dict[str, Any], splits: Splits) -> Iterator[None]:
     recipe = completed(settings, splits)
     fabric = Fabric(accelerator="auto", devices=1)
-    method, optimiser = prepared(recipe, splits, fabric.device)
+    method = build_method(recipe, facts_of(splits)).to(fabric.device)
+    optimiser = prepare(method, recipe)
     schedule, feed = SCHEDULES.build(recipe.schedule), feed_of(recipe, splits)
     for _ in train(fabric, method, optimiser, schedule, feed, recipe.training, Position()):
         yield
