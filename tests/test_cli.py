@@ -534,7 +534,7 @@ def test_folders_that_are_no_classes(tmp_path: Path, capsys: pytest.CaptureFixtu
         r"10 classes to train on: class0 \(\d+\), .*, … \(data\.labels=false leaves them out\)", said
     )
     assert re.search(
-        r"accuracy is read on \d+ labelled test images, which tells little: data\.test=0\.5", said
+        r"accuracy is read on \d+ labelled test images, which tells little: data\.test holds", said
     )
     assert "knn" in Run.open(tmp_path / "labelled").scores["encoder"]
     bare = ["fit", path, "--method", "ae", *QUICK, "--set", "data.labels=false", "--out", tmp_path / "bare"]

@@ -144,14 +144,14 @@ def _tell(asked: Recipe, complete: Recipe, splits: Splits, show: Show) -> None:
     """What the user should know of the data, and of what was chosen for want of a name."""
     for note in splits.notes:
         show.note(note)
-    if asked.data.name not in CATALOG and splits.train.classes:
+    if asked.data.name not in CATALOG and splits.train.classes and splits.train.labels is not None:
         show.note(_classes(splits.train))
     test = probe_images(splits)[2]
     if "labels" in targets_of(*probe_images(splits)) and len(test) < FEW:
         count = f"{len(test)} labelled test image{'s' * (len(test) > 1)}"
         show.note(
-            f"accuracy is read on {count}, which tells little: data.test holds out more where the data bring "
-            "no test part; 'diabolo evaluate --data' reads others later"
+            f"accuracy is read on {count}, which tells little: data.test holds out more, where the data have no "
+            "test of their own; 'diabolo evaluate --data' reads others later"
         )
     encoder, decoder = complete.encoder, complete.decoder
     if asked.decoder is None and decoder and encoder and not mirror(encoder):
