@@ -150,7 +150,7 @@ def _tell(asked: Recipe, complete: Recipe, splits: Splits, show: Show) -> None:
     if "labels" in targets_of(*probe_images(splits)) and len(test) < FEW:
         count = f"{len(test)} labelled test image{'s' * (len(test) > 1)}"
         show.note(
-            f"accuracy is read on {count}, which tells little: data.test holds out more, where the data have no "
+            f"accuracy is read on {count}, which tells little: data.test holds out more, where data have no "
             "test of their own; 'diabolo evaluate --data' reads others later"
         )
     encoder, decoder = complete.encoder, complete.decoder
